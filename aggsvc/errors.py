@@ -1,0 +1,70 @@
+"""What can go wrong, as a tree.
+
+AggsvcError
+├── StartRefused            the service cannot start: one line, exit status 1
+│   ├── BadSettings         a variable of the environment has a value that makes no sense
+│   ├── DataLocked          another process holds the data folders
+│   └── DamagedStore        a file of a store is damaged: names it and the offset
+├── FileRejected            the engine cannot read the file: it ends `failed` with this message
+├── InvalidRequest          400  the request is malformed
+├── NotFound                404  no such file
+│   └── ObjectNotFound      no such object in the bucket
+├── Conflict                409  the file is not in a state that allows this
+│   └── ConditionFailed     a conditional write found another version
+├── ItemTooLarge            an item over 400 KB was refused
+└── StoreUnavailable        503  a store cannot read or write now
+
+Each carries one plain sentence that says what was wrong, where, and what would be right.
+"""
+
+
+class AggsvcError(Exception):
+    """Base of every error of ours."""
+
+
+class StartRefused(AggsvcError):
+    """The service cannot start; the text says what to do."""
+
+
+class BadSettings(StartRefused):
+    """One line per variable whose value makes no sense."""
+
+
+class DataLocked(StartRefused):
+    """Another process holds the data folders."""
+
+
+class DamagedStore(StartRefused):
+    """A file of a store is damaged where a crash cannot have done it."""
+
+
+class FileRejected(AggsvcError):
+    """The file as a whole cannot be read; the text becomes the record's message."""
+
+
+class InvalidRequest(AggsvcError):
+    """The request is malformed or asks for something that does not exist."""
+
+
+class NotFound(AggsvcError):
+    """There is no file with this id."""
+
+
+class ObjectNotFound(NotFound):
+    """There is no object with this key."""
+
+
+class Conflict(AggsvcError):
+    """The file is not in a state that allows this."""
+
+
+class ConditionFailed(Conflict):
+    """A conditional write found another version of the item than expected."""
+
+
+class ItemTooLarge(AggsvcError):
+    """An item over DynamoDB's 400 KB."""
+
+
+class StoreUnavailable(AggsvcError):
+    """A store cannot read or write now."""
