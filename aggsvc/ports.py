@@ -69,7 +69,7 @@ class ObjectStore(Protocol):
     async def list_objects(
         self, bucket: str, *, prefix: str = "", start_after: str = "", limit: int = 1000
     ) -> ObjectPage:
-        """One page of at most `limit` (1 to 1,000) objects, in the order of the keys' UTF-8 bytes."""
+        """One page of at most `limit` (1 to 1,000) objects, in order of the keys' UTF-8 bytes."""
 
     async def delete_object(self, bucket: str, key: str) -> None:
         """Remove the object durably; one that does not exist is no error."""
