@@ -1,0 +1,260 @@
+"""The authority on what a record means; every other lane must give the same answer.
+
+aiocsv splits records into fields. Fields are judged in slices: a column at a time where all of it
+is plain, and where something is not, row by row by `judge`, which states the rules.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
+
+from aiocsv import AsyncReader
+
+from aggsvc.engine.batch import Batch
+from aggsvc.engine.fields import (
+    FieldFailed,
+    plain_timestamps,
+    plain_values,
+    read_timestamp,
+    read_value,
+)
+from aggsvc.engine.records import Block, Extent, records_of
+from aggsvc.errors import FileRejected
+from aggsvc.model import RowError
+
+COLUMNS = ("sensor_id", "timestamp", "value")
+MAX_SENSOR_BYTES = 256
+VALUE_CHARS = 200
+# Rows judged together: enough to pay for the patterns, few enough that one bad row costs little.
+SLICE_ROWS = 256
+
+Row = list[str]
+Reading = tuple[str, int, float]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """Where the three columns are among `width` fields, and what separates the fields."""
+
+    width: int
+    sensor_id: int
+    timestamp: int
+    value: int
+    delimiter: str = ","
+
+
+class RowFailed(Exception):
+    """A record that is no reading."""
+
+    def __init__(self, reason: str, value: str, column: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason, self.value, self.column = reason, value, column
+
+    def at(self, row_number: int, line_number: int) -> RowError:
+        """The row error of this failure in its place."""
+        value = self.value[:VALUE_CHARS]
+        return RowError(row_number, line_number, self.column, self.reason, value)
+
+
+def read_header(record: bytes, delimiter: str = ",") -> Header:
+    """Find the columns in the header record; raises FileRejected."""
+    try:
+        text = record.decode()
+    except UnicodeDecodeError as error:
+        raise FileRejected(
+            f"the header is not UTF-8 (at its byte {error.start + 1}); save the file as UTF-8"
+        ) from None
+    if "\0" in text:
+        raise FileRejected("the header has a NUL byte; is this a CSV file in UTF-8?")
+    (fields,) = _finish(_take(_reader(text + "\n", delimiter), 1))
+    names = [name.strip().casefold() for name in fields]
+    _check_columns(names)
+    sensor_id, timestamp, value = map(names.index, COLUMNS)
+    return Header(len(names), sensor_id, timestamp, value, delimiter)
+
+
+def _check_columns(names: Sequence[str]) -> None:
+    missing = [column for column in COLUMNS if column not in names]
+    doubled = [column for column in COLUMNS if names.count(column) > 1]
+    if not missing and not doubled:
+        return
+    wrong = "has no column" if missing else "has more than one column"
+    found = ", ".join(repr(name) for name in names)
+    raise FileRejected(
+        f"the header {wrong} {' and '.join(missing or doubled)}; columns found: {found[:1000]}"
+    )
+
+
+def read_rows(piece: Block, header: Header) -> Batch:
+    """Judge the records of a piece of a block (see records.pieces)."""
+    batch = Batch()
+    for part in _line_slices(piece, header) or _record_slices(piece, header):
+        if not _append_plain(batch, part, header):
+            _append_judged(batch, part, header)
+        batch.rows_read += len(part.rows)
+    return batch
+
+
+@dataclass(frozen=True, slots=True)
+class _Slice:
+    """Some records: the line each starts on, its fields, and its text or why it has no fields.
+
+    `texts` is None where each text is the fields joined, for nothing is quoted.
+    """
+
+    lines: Sequence[int]
+    rows: Sequence[Row]
+    texts: Sequence[str | RowFailed] | None = None
+
+
+def _line_slices(piece: Block, header: Header) -> Iterator[_Slice] | None:
+    """The slices of a piece in which each line is a record of clean UTF-8, else None."""
+    if piece.records is not None:
+        return None
+    try:
+        text = piece.data.decode()
+    except UnicodeDecodeError:
+        return None
+    return None if "\0" in text else _slices_of(text, piece.line_number, header)
+
+
+def _slices_of(text: str, line_number: int, header: Header) -> Iterator[_Slice]:
+    reader = _reader(text, header.delimiter)
+    while rows := _finish(_take(reader, SLICE_ROWS)):
+        lines: Sequence[int] = range(line_number, line_number + len(rows))
+        line_number += len(rows)
+        if not all(rows):  # blank lines
+            lines = [line for line, row in zip(lines, rows, strict=True) if row]
+            rows = [row for row in rows if row]
+        yield _Slice(lines, rows)
+
+
+def _record_slices(piece: Block, header: Header) -> Iterator[_Slice]:
+    records = iter(records_of(piece))
+    while some := list(islice(records, SLICE_ROWS)):
+        lines = [piece.line_number + line for _, _, line, _ in some]
+        texts = [_text(piece.data[start:end], extent) for start, end, _, extent in some]
+        whole = [text + "\n" for text in texts if isinstance(text, str)]
+        fields = iter(_finish(_take(_reader("".join(whole), header.delimiter), len(whole))))
+        yield _Slice(lines, [next(fields) if isinstance(t, str) else [] for t in texts], texts)
+
+
+def _text(record: bytes, extent: int) -> str | RowFailed:
+    """The record's text, or what is wrong with it as a whole."""
+    if extent == Extent.WHOLE:
+        try:
+            text = record.decode()
+        except UnicodeDecodeError:
+            return RowFailed("invalid utf-8", _start(record))
+        return RowFailed("nul byte", text) if "\0" in text else text
+    reason = "record too long" if extent == Extent.TOO_LONG else "unclosed quote"
+    return RowFailed(reason, _start(record))
+
+
+def _start(record: bytes) -> str:
+    # 4 bytes a character at most, and room for a sequence cut in two.
+    return record[: VALUE_CHARS * 4 + 4].decode(errors="replace")
+
+
+def _append_judged(batch: Batch, part: _Slice, header: Header) -> None:
+    for index, row in enumerate(part.rows):
+        try:
+            text = part.texts[index] if part.texts else header.delimiter.join(row)
+            sensor, timestamp, value = judge(row, text, header)
+        except RowFailed as failed:
+            batch.errors.append(failed.at(batch.rows_read + index + 1, part.lines[index]))
+        else:
+            batch.sensors.append(sensor)
+            batch.timestamps.append(timestamp)
+            batch.values.append(value)
+
+
+def judge(row: Row, text: str | RowFailed, header: Header) -> Reading:
+    """The reading that a record's fields make; raises RowFailed with the first reason why none.
+
+    `text` is the record itself, told where the reason is about no single field.
+    """
+    if isinstance(text, RowFailed):
+        raise text
+    if len(row) != header.width:
+        reason = "too few fields" if len(row) < header.width else "too many fields"
+        raise RowFailed(reason, text)
+    sensor = row[header.sensor_id].strip()
+    timestamp = row[header.timestamp].strip()
+    value = row[header.value].strip()
+    for column, field in zip(COLUMNS, (sensor, timestamp, value), strict=True):
+        if not field:
+            raise RowFailed(f"missing {column}", "", column)
+    if len(sensor.encode()) > MAX_SENSOR_BYTES:
+        raise RowFailed("sensor_id too long", sensor, "sensor_id")
+    return (
+        sensor,
+        _read(read_timestamp, timestamp, "timestamp"),
+        _read(read_value, value, "value"),
+    )
+
+
+def _read(read: Callable[[str], T], text: str, column: str) -> T:
+    try:
+        return read(text)
+    except FieldFailed as failed:
+        raise RowFailed(str(failed), text, column) from None
+
+
+_PLAIN_SENSOR_CHARS = MAX_SENSOR_BYTES // 4
+
+
+def _append_plain(batch: Batch, part: _Slice, header: Header) -> bool:
+    """Append rows that are all plain readings, as judge would; False, and nothing done, if not."""
+    if set(map(len, part.rows)) != {header.width}:
+        return not part.rows
+    columns = list(zip(*part.rows, strict=True))
+    sensors = list(map(str.strip, columns[header.sensor_id]))
+    if not all(sensors) or max(map(len, sensors)) > _PLAIN_SENSOR_CHARS:
+        return False
+    values = plain_values(list(map(str.strip, columns[header.value])))
+    timestamps = plain_timestamps(list(map(str.strip, columns[header.timestamp])))
+    if values is None or timestamps is None:
+        return False
+    batch.sensors += sensors
+    batch.timestamps += timestamps
+    batch.values += values
+    return True
+
+
+class _Text:
+    """A file to aiocsv: its text in one read, so that no read ever has to wait."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    async def read(self, _size: int) -> str:
+        text, self._text = self._text, ""
+        return text
+
+
+def _reader(text: str, delimiter: str) -> AsyncReader:
+    return AsyncReader(_Text(text), delimiter=delimiter)
+
+
+async def _take(reader: AsyncReader, count: int) -> list[Row]:
+    rows: list[Row] = []
+    append, next_row = rows.append, reader.__anext__
+    try:
+        for _ in range(count):
+            append(await next_row())
+    except StopAsyncIteration:
+        pass
+    return rows
+
+
+def _finish(awaitable: Awaitable[T]) -> T:
+    """The result of an awaitable that never has to wait, without an event loop."""
+    try:
+        awaitable.__await__().send(None)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    raise RuntimeError("aiocsv waited for text that was already there")

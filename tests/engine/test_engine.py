@@ -1,0 +1,237 @@
+"""The engine against the independent oracle and the golden files."""
+
+import csv
+import io
+import json
+import random
+from dataclasses import asdict, astuple
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from aggsvc.engine import records
+from tests import csv_strategies, oracle
+from tests.engine.conftest import Run, readings_of, run_engine, run_sync
+
+GOLDEN = sorted((Path(__file__).parent.parent / "golden").glob("*.csv"))
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# A word that each way of rejecting a file must say to the person who reads it.
+REJECTED_SAYS = {
+    "empty": "no header",
+    "utf-16": "UTF-16",
+    "nul in header": "NUL",
+    "header not utf-8": "UTF-8",
+    "header unclosed": "never closed",
+    "header too long": "longer than",
+    "missing columns": "has no column",
+    "doubled columns": "more than one column",
+}
+
+engine_settings = settings(
+    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+
+
+def assert_same(run: Run, verdict: oracle.Verdict) -> None:
+    if verdict.rejected is not None:
+        assert run.rejected is not None
+        assert REJECTED_SAYS[verdict.rejected] in run.rejected
+        return
+    assert run.rejected is None
+    assert run.outcome is not None
+    assert [astuple(error) for error in run.errors] == verdict.errors
+    assert run.outcome.rows_read == verdict.rows_read
+    assert run.outcome.error_count == len(verdict.errors)
+    assert run.outcome.error_summary == verdict.error_summary
+    aggregates = run.outcome.summary.aggregates()
+    assert aggregates.row_count == verdict.row_count
+    assert repr(aggregates.min_value) == repr(verdict.min_value)
+    assert repr(aggregates.max_value) == repr(verdict.max_value)
+    assert repr(aggregates.mean_value) == repr(verdict.mean_value)
+    assert aggregates.per_sensor_count == verdict.per_sensor_count
+
+
+@engine_settings
+@given(csv_strategies.files(), st.data())
+def test_agrees_with_the_oracle_however_the_stream_is_chunked(
+    data: bytes, drawn: st.DataObject
+) -> None:
+    sizes = drawn.draw(csv_strategies.chunkings(len(data)))
+    run = run_sync(csv_strategies.cut(data, sizes))
+    assert_same(run, oracle.judge(data))
+
+
+@engine_settings
+@given(csv_strategies.files())
+def test_reads_each_reading_as_the_oracle_does(data: bytes) -> None:
+    """Sensor, microseconds and value of each row, to the bit."""
+    verdict = oracle.judge(data)
+    if verdict.rejected is None:
+        assert list(map(repr, readings_of(data))) == list(map(repr, verdict.readings))
+
+
+@engine_settings
+@given(csv_strategies.files(), st.integers(1, 200), st.integers(1, 64))
+def test_answers_do_not_depend_on_where_the_grid_lies(data: bytes, grid: int, piece: int) -> None:
+    """A line of the grid may fall anywhere: in quotes, between CR and LF, in a UTF-8 sequence."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(records, "GRID_BYTES", grid)
+        patch.setattr(records, "PIECE_RECORDS", piece)
+        patch.setattr(records, "INLINE_BYTES", 0)
+        run = run_sync([data])
+    assert_same(run, oracle.judge(data))
+
+
+@given(st.sampled_from(";\t|"), csv_strategies.valid_files())
+def test_reads_any_delimiter_that_it_is_told(delimiter: str, data: bytes) -> None:
+    told = data.replace(b",", delimiter.encode())
+    assert_same(run_sync([told], delimiter=delimiter), oracle.judge(told, delimiter))
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+def test_golden_file(path: Path) -> None:
+    """Each rule of the format has a hand-written file with its expected result beside it."""
+    expected = json.loads(path.with_suffix(".json").read_text())
+    run = run_sync([path.read_bytes()])
+    if "rejected" in expected:
+        said = run.rejected or ""
+        assert REJECTED_SAYS[expected["rejected"]] in said
+        assert [word for word in expected["message_contains"] if word not in said] == []
+        return
+    shown = as_json(run) | columns_as_json(path.read_bytes())
+    assert {name: shown[name] for name in expected} == expected
+
+
+def as_json(run: Run) -> dict[str, object]:
+    assert run.outcome is not None
+    aggregates = run.outcome.summary.aggregates()
+    return {
+        "rows_read": run.outcome.rows_read,
+        "row_count": aggregates.row_count,
+        "min_value": aggregates.min_value,
+        "max_value": aggregates.max_value,
+        "mean_value": aggregates.mean_value,
+        "per_sensor_count": aggregates.per_sensor_count,
+        "error_count": run.outcome.error_count,
+        "error_summary": dict(run.outcome.error_summary),
+        "errors": [asdict(error) for error in run.errors],
+    }
+
+
+def columns_as_json(data: bytes) -> dict[str, object]:
+    readings = readings_of(data)
+    times = (EPOCH + timedelta(microseconds=micros) for _, micros, _ in readings)
+    return {
+        "timestamps": [
+            time.isoformat(timespec="microseconds").replace("+00:00", "Z") for time in times
+        ],
+        "values": [value for _, _, value in readings],
+    }
+
+
+def test_every_reason_has_a_golden_file() -> None:
+    reasons = set()
+    for path in GOLDEN:
+        expected = json.loads(path.with_suffix(".json").read_text())
+        reasons |= set(expected.get("error_summary", {})) | {expected.get("rejected")}
+    assert reasons - {None} == set(REJECTED_SAYS) | {
+        "record too long", "unclosed quote", "invalid utf-8", "nul byte", "too few fields",
+        "too many fields", "missing sensor_id", "missing timestamp", "missing value",
+        "sensor_id too long", "invalid timestamp", "timestamp out of range", "invalid value",
+        "value not finite",
+    }  # fmt: skip
+
+
+def large_file(rows: int, every: dict[int, bytes]) -> bytes:
+    """A file of several blocks with a chosen line put in at every n-th row."""
+    generator = random.Random(7)
+    lines = [b"sensor_id,timestamp,value\n"]
+    for row in range(rows):
+        for step, line in every.items():
+            if row % step == step - 1:
+                lines.append(line)
+        value = generator.uniform(-1e3, 1e3)
+        lines.append(b"sensor-%03d,2025-10-01T08:00:00Z,%r\n" % (row % 97, value))
+    return b"".join(lines)
+
+
+LARGE = {
+    "plain": {},
+    "blank lines": {1000: b"\n"},
+    "stray quotes": {5000: b'"stray,2025-10-01,1\n'},
+    "lines in quotes": {777: b'"a\nb",2025-10-01T00:00:00Z,1e3\n'},
+    "a bad byte": {60000: b"\xff,2025-10-01,1\n"},
+    "CRLF": {3: b"crlf,2025-10-01T00:00:00Z,1.5\r\n"},
+    "lone CR": {9999: b"cr,2025-10-01,1\rcr,2025-10-01,2\n"},
+    "overlong": {50000: b"x" * 70_000 + b"\n"},
+}
+
+
+@pytest.mark.parametrize("kind", LARGE)
+async def test_files_of_several_blocks_agree_with_the_oracle(kind: str) -> None:
+    data = large_file(120_000, LARGE[kind])
+    assert len(data) > records.GRID_BYTES
+    chunks = [data[at : at + 99_991] for at in range(0, len(data), 99_991)]
+    assert_same(await run_engine(chunks), oracle.judge(data))
+
+
+async def test_an_endless_line_is_one_row_error_and_takes_little_memory() -> None:
+    """A line that is longer than a block is skipped as it comes, never held."""
+    head = b"sensor_id,timestamp,value\na,2025-10-01,1\n"
+    endless = [b"x" * 1_000_000] * 30
+    run = await run_engine([head, *endless, b"\r", b"\nb,2025-10-01,2\n"])
+    assert [(e.reason, e.row_number, e.line_number) for e in run.errors] == [
+        ("record too long", 2, 3)
+    ]
+    assert run.outcome is not None
+    assert run.outcome.summary.sensor_counts == {"a": 1, "b": 1}
+
+
+async def test_progress_reaches_the_end_of_the_file() -> None:
+    data = large_file(200_000, {})
+    run = await run_engine([data])
+    assert run.progress[-1].bytes_read == len(data)
+    assert run.progress[-1].rows_read == 200_000
+    assert [p.rows_read for p in run.progress] == sorted(p.rows_read for p in run.progress)
+
+
+async def test_too_many_sensors_reject_the_file() -> None:
+    rows = b"".join(b"s%d,2025-10-01,1\n" % n for n in range(11))
+    run = await run_engine([b"sensor_id,timestamp,value\n" + rows], max_sensors=10)
+    assert run.rejected == "the file has more than 10 distinct sensors"
+
+
+def test_lists_the_most_read_sensors_first_then_by_name() -> None:
+    rows = "".join(f"s{n % 1500:04d},2025-10-01,1\n" for n in range(1500 + 700))
+    run = run_sync([("sensor_id,timestamp,value\n" + rows).encode()], max_sensors=2000)
+    assert run.outcome is not None
+    aggregates = run.outcome.summary.aggregates()
+    listed = list(aggregates.per_sensor_count.items())
+    assert aggregates.per_sensor_count_truncated
+    assert len(listed) == 1000
+    assert listed[:700] == [(f"s{n:04d}", 2) for n in range(700)]
+    assert listed[700:] == [(f"s{n:04d}", 1) for n in range(700, 1000)]
+
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@engine_settings
+@given(st.lists(finite, min_size=1))
+@example([1e308, 1e308, -1e308])
+@example([5e-324, -5e-324, 5e-324])
+@example([1e16, 1.0, -1e16])
+@example([1.7976931348623157e308] * 4)
+def test_the_mean_is_the_double_nearest_to_the_exact_one(values: list[float]) -> None:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow(["sensor_id", "timestamp", "value"])
+    writer.writerows(["a", "2025-10-01", repr(value)] for value in values)
+    run = run_sync([buffer.getvalue().encode()])
+    assert run.outcome is not None
+    exact = sum(map(Fraction, values)) / len(values)
+    assert run.outcome.summary.aggregates().mean_value == float(exact)
