@@ -54,7 +54,7 @@ class Summary:
             row_count=self.row_count,
             min_value=self.min_value + 0.0 if some else None,
             max_value=self.max_value + 0.0 if some else None,
-            mean_value=self.total / (self.row_count << UNIT_BITS) if some else None,
+            mean_value=self.total / (self.row_count << UNIT_BITS) + 0.0 if some else None,
             per_sensor_count=self._most_read_sensors(),
             per_sensor_count_truncated=len(self.sensor_counts) > LISTED_SENSORS,
         )
