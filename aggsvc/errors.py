@@ -7,6 +7,7 @@ AggsvcError
 │   └── DamagedStore        a file of a store is damaged: names it and the offset
 ├── FileRejected            the engine cannot read the file: it ends `failed` with this message
 ├── InvalidRequest          400  the request is malformed
+│   └── UnsupportedMedia    415  the body is of a kind or an encoding that is not taken
 ├── NotFound                404  no such file
 │   └── ObjectNotFound      no such object in the bucket
 ├── Conflict                409  the file is not in a state that allows this
@@ -44,6 +45,10 @@ class FileRejected(AggsvcError):
 
 class InvalidRequest(AggsvcError):
     """The request is malformed or asks for something that does not exist."""
+
+
+class UnsupportedMedia(InvalidRequest):
+    """The request's body is of a kind or an encoding that is not taken."""
 
 
 class NotFound(AggsvcError):

@@ -101,7 +101,7 @@ class FileRecord:
     @property
     def object_key(self) -> str:
         """The key of the raw upload in the bucket."""
-        return f"{self.file_id}/upload.csv"
+        return object_key(self.file_id)
 
     def to_item(self) -> dict[str, Any]:
         """The record as a dict of JSON values, as the table keeps it."""
@@ -121,6 +121,11 @@ class FileRecord:
                 "errors": tuple(RowError(**error) for error in item["errors"]),
             }
         )
+
+
+def object_key(file_id: str) -> str:
+    """The key of a file's raw upload in the bucket."""
+    return f"{file_id}/upload.csv"
 
 
 def utc_now() -> str:

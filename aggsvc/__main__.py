@@ -1,0 +1,29 @@
+"""Run the service: `python -m aggsvc`."""
+
+import sys
+
+import structlog
+
+from aggsvc.errors import StartRefused
+from aggsvc.logs import configure_logging
+from aggsvc.server import serve
+from aggsvc.settings import misspelt, read_settings
+
+
+def main() -> int:
+    """Run until SIGTERM or Ctrl-C; returns the exit status."""
+    try:
+        settings = read_settings()
+        configure_logging(settings.log_level)
+        for name, meant in misspelt().items():
+            structlog.get_logger("aggsvc").warning("unknown variable", name=name, meant=meant)
+        serve(settings)
+    except StartRefused as error:
+        for line in str(error).splitlines():
+            print(f"aggsvc: {line}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

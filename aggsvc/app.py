@@ -1,0 +1,95 @@
+"""The application, as a table of contents."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+
+import structlog
+from aiohttp import web
+
+from aggsvc.api.routes import ROUTES
+from aggsvc.backends import open_backends
+from aggsvc.errors import StoreUnavailable
+from aggsvc.events import EventHub
+from aggsvc.filetable import FileTable
+from aggsvc.http.problems import problem_middleware
+from aggsvc.http.streams import EventStreams
+from aggsvc.keys import BACKENDS, EVENT_STREAMS, SERVICE, SETTINGS, WORKERS
+from aggsvc.model import utc_now
+from aggsvc.processor import Processor, ProcessorLimits
+from aggsvc.service import Service
+from aggsvc.settings import Settings
+from aggsvc.workers import WorkerPool
+
+log = structlog.get_logger()
+
+
+def create_app(settings: Settings) -> web.Application:
+    """The whole service, ready to run."""
+    app = web.Application(middlewares=[problem_middleware], handler_args={"auto_decompress": False})
+    app[SETTINGS] = settings
+    app[EVENT_STREAMS] = EventStreams()
+    app.add_routes(ROUTES)
+    app.cleanup_ctx.extend((engine_threads, backends, service, workers, sweeper))
+    app.on_shutdown.append(end_event_streams)
+    return app
+
+
+async def engine_threads(_app: web.Application) -> AsyncIterator[None]:
+    """As many threads for the engine as there are cores; file I/O has its own."""
+    pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="engine")
+    asyncio.get_running_loop().set_default_executor(pool)
+    yield
+    pool.shutdown(wait=False)
+
+
+async def backends(app: web.Application) -> AsyncIterator[None]:
+    """The stores and the queue, open as long as the app."""
+    async with open_backends(app[SETTINGS]) as opened:
+        app[BACKENDS] = opened
+        yield
+
+
+async def service(app: web.Application) -> AsyncIterator[None]:
+    """The facade; what a crash left unfinished is queued before the first request."""
+    settings, opened = app[SETTINGS], app[BACKENDS]
+    events = EventHub()
+    files = FileTable(opened.table, settings.mock_dynamodb_table_name, events)
+    limits = ProcessorLimits(settings.processor_max_attempts, settings.max_sensors)
+    processor = Processor(opened.objects, settings.mock_s3_bucket_name, files, limits)
+    app[SERVICE] = Service(
+        opened.objects, settings.mock_s3_bucket_name, files, opened.queue, events
+    )
+    app[WORKERS] = WorkerPool(opened.queue, processor.process, settings.processor_worker_count)
+    if found := await app[SERVICE].recover():
+        log.info("recovered", files=found)
+    yield
+
+
+async def workers(app: web.Application) -> AsyncIterator[None]:
+    """The consumers; they drain while the stores are still open."""
+    app[WORKERS].start()
+    yield
+    await app[WORKERS].stop()
+
+
+async def sweeper(app: web.Application) -> AsyncIterator[None]:
+    """Removes once, beside the first requests, the objects that a crash left without a record."""
+    sweeping = asyncio.create_task(_sweep(app[SERVICE], utc_now()))
+    yield
+    sweeping.cancel()
+    await asyncio.wait({sweeping})
+
+
+async def _sweep(service: Service, before: str) -> None:
+    try:
+        if removed := await service.sweep(before):
+            log.warning("swept", objects=removed)
+    except StoreUnavailable as error:
+        log.warning("not swept", reason=str(error))
+
+
+async def end_event_streams(app: web.Application) -> None:
+    """Open event streams would make the shutdown wait for its whole timeout."""
+    app[EVENT_STREAMS].close()

@@ -1,0 +1,88 @@
+"""The records of files in the metadata table: read, written by version, and told as events."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+
+from aggsvc.errors import NotFound
+from aggsvc.events import EventHub, FileDeleted, FileEvent
+from aggsvc.model import FileRecord, Status
+from aggsvc.ports import MetadataTable
+
+
+@dataclass(frozen=True, slots=True)
+class RecordPage:
+    """One page of records; cursor is None on the last."""
+
+    items: tuple[FileRecord, ...]
+    cursor: str | None
+
+
+class FileTable:
+    """The service's only way to its records; each durable change is published when it is made."""
+
+    def __init__(self, table: MetadataTable, name: str, events: EventHub) -> None:
+        self._table = table
+        self._name = name
+        self._events = events
+
+    async def get(self, file_id: str) -> FileRecord:
+        """The record; raises NotFound."""
+        item = await self._table.get_item(self._name, file_id)
+        if item is None:
+            raise NotFound(f"there is no file with the id {file_id!r}")
+        return FileRecord.from_item(item)
+
+    async def find(self, file_id: str) -> FileRecord | None:
+        """The record, or None."""
+        item = await self._table.get_item(self._name, file_id)
+        return None if item is None else FileRecord.from_item(item)
+
+    async def create(self, record: FileRecord) -> None:
+        """Add a record; raises ConditionFailed if its id is taken."""
+        await self._table.put_item(self._name, record.to_item(), expected_version=0)
+        self._events.publish(FileEvent.of(record))
+
+    async def save(self, record: FileRecord, event: str = "status") -> FileRecord:
+        """Write what changed since the record was read, and return it with its new version.
+
+        Raises ConditionFailed if it was written or deleted by another since.
+        """
+        saved = replace(record, version=record.version + 1)
+        await self._table.put_item(self._name, saved.to_item(), expected_version=record.version)
+        self._events.publish(FileEvent.of(saved, event))
+        return saved
+
+    async def delete(self, record: FileRecord) -> None:
+        """Remove the record, whatever its version."""
+        await self._table.delete_item(self._name, record.file_id)
+        self._events.publish(FileDeleted(record.file_id))
+
+    async def list(
+        self,
+        *,
+        status: Status | None = None,
+        search: str = "",
+        sort: str = "",
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> RecordPage:
+        """One page, as MetadataTable.query has it."""
+        page = await self._table.query(
+            self._name, status=status, search=search, sort=sort, limit=limit, cursor=cursor
+        )
+        return RecordPage(tuple(map(FileRecord.from_item, page.items)), page.cursor)
+
+    async def each(self, status: Status) -> AsyncIterator[FileRecord]:
+        """All records of a status, oldest first."""
+        cursor = None
+        while True:
+            page = await self.list(status=status, sort="uploaded_at", limit=100, cursor=cursor)
+            for record in page.items:
+                yield record
+            cursor = page.cursor
+            if cursor is None:
+                return
+
+    async def count_by_status(self) -> dict[str, int]:
+        """How many files there are of each status."""
+        return await self._table.count_by_status(self._name)

@@ -1,0 +1,134 @@
+"""Uploads: the field `file` of a multipart body as a stream, and nothing else of it kept."""
+
+import warnings
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from aiohttp import BodyPartReader, MultipartReader, web
+from aiohttp.hdrs import CONTENT_ENCODING, CONTENT_TRANSFER_ENCODING
+from aiohttp.http_exceptions import HttpProcessingError
+
+from aggsvc.errors import InvalidRequest, UnsupportedMedia
+
+FIELD = "file"
+# Handed on in pieces of this size, so that a large upload costs few hops to the disk.
+CHUNK_BYTES = 256 * 1024
+# What other fields may hold altogether; they are read past.
+OTHER_FIELDS_BYTES = 1024 * 1024
+MAX_FILENAME_CHARS = 255
+UNNAMED = "unnamed.csv"
+PLAIN_ENCODINGS = ("", "7bit", "8bit", "binary")
+# What aiohttp raises for a multipart body that is not one.
+BROKEN = (ValueError, AssertionError, HttpProcessingError)
+HOW = "send multipart/form-data with the CSV in the field 'file'"
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One file on its way in; its chunks end in InvalidRequest unless the whole body is right."""
+
+    filename: str
+    chunks: AsyncIterator[bytes]
+
+
+async def open_upload(request: web.Request) -> Upload:
+    """Find the field `file`; raises InvalidRequest, or UnsupportedMedia."""
+    if not request.content_type.startswith("multipart/"):
+        raise UnsupportedMedia(f"the body is {request.content_type}; {HOW}")
+    if request.headers.get(CONTENT_ENCODING, "identity") != "identity":
+        raise UnsupportedMedia("the body has a Content-Encoding; send it as it is")
+    body = _Body(await _multipart(request))
+    part = await body.next_file()
+    if part is None:
+        raise InvalidRequest(f"the body has no field 'file'; {HOW}")
+    return Upload(clean_filename(part.filename), body.chunks(part))
+
+
+async def _multipart(request: web.Request) -> MultipartReader:
+    try:
+        return await request.multipart()
+    except BROKEN as error:
+        raise InvalidRequest(f"the multipart body cannot be read ({error}); {HOW}") from None
+
+
+class _Body:
+    """A multipart body that is read once, from front to end."""
+
+    def __init__(self, reader: MultipartReader) -> None:
+        self._reader = reader
+        self._others = 0
+
+    async def next_file(self) -> BodyPartReader | None:
+        """The next part named `file`, or None at the end of the body."""
+        while (part := await self._next_part()) is not None:
+            if _name_of(part) == FIELD:
+                return part
+            await self._skip(part)
+        return None
+
+    async def chunks(self, part: BodyPartReader) -> AsyncIterator[bytes]:
+        """The part's bytes; then the rest of the body is read, to see that all of it is right."""
+        _require_plain(part)
+        async for chunk in _read(part):
+            yield chunk
+        if await self.next_file() is not None:
+            raise InvalidRequest("the body has more than one field 'file'; send one file a request")
+
+    async def _next_part(self) -> BodyPartReader | None:
+        try:
+            part = await self._reader.next()
+        except BROKEN as error:
+            raise _broken(error) from None
+        if isinstance(part, MultipartReader):
+            raise InvalidRequest(f"the body has a multipart within the multipart; {HOW}")
+        return part
+
+    async def _skip(self, part: BodyPartReader) -> None:
+        async for chunk in _read(part):
+            self._others += len(chunk)
+            if self._others > OTHER_FIELDS_BYTES:
+                raise InvalidRequest(f"fields other than 'file' are too large; {HOW}")
+
+
+async def _read(part: BodyPartReader) -> AsyncIterator[bytes]:
+    """The part's bytes in chunks of about CHUNK_BYTES."""
+    gathered = bytearray()
+    try:
+        while chunk := await part.read_chunk(CHUNK_BYTES):
+            gathered += chunk
+            if len(gathered) >= CHUNK_BYTES:
+                yield bytes(gathered)
+                gathered.clear()
+    except BROKEN as error:
+        raise _broken(error) from None
+    if not part.at_eof():
+        raise _broken(ValueError("it ends before its last boundary"))
+    if gathered:
+        yield bytes(gathered)
+
+
+def _name_of(part: BodyPartReader) -> str | None:
+    with warnings.catch_warnings(action="error"):  # aiohttp warns and goes on without the name
+        try:
+            return part.name
+        except RuntimeWarning:
+            raise InvalidRequest("a field's Content-Disposition is malformed") from None
+
+
+def _require_plain(part: BodyPartReader) -> None:
+    encoding = part.headers.get(CONTENT_TRANSFER_ENCODING, "").lower()
+    if encoding not in PLAIN_ENCODINGS or CONTENT_ENCODING in part.headers:
+        raise InvalidRequest("the field 'file' is encoded; send its bytes as they are")
+
+
+def _broken(error: Exception) -> InvalidRequest:
+    why = str(error).splitlines()[-1].strip() if str(error) else "unreadable"
+    return InvalidRequest(f"the multipart body is broken or cut short ({why}); send it again")
+
+
+def clean_filename(name: str | None) -> str:
+    """The last part of the path that a client gave, as text that can be shown and stored."""
+    last = (name or "").replace("\\", "/").rpartition("/")[2]
+    readable = last.encode(errors="surrogateescape").decode(errors="replace")
+    printable = "".join(char for char in readable if char.isprintable()).strip()
+    return printable[:MAX_FILENAME_CHARS] or UNNAMED

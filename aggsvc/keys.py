@@ -1,0 +1,15 @@
+"""The typed keys under which the app holds its parts."""
+
+from aiohttp import web
+
+from aggsvc.backends import Backends
+from aggsvc.http.streams import EventStreams
+from aggsvc.service import Service
+from aggsvc.settings import Settings
+from aggsvc.workers import WorkerPool
+
+SETTINGS = web.AppKey("SETTINGS", Settings)
+BACKENDS = web.AppKey("BACKENDS", Backends)
+SERVICE = web.AppKey("SERVICE", Service)
+WORKERS = web.AppKey("WORKERS", WorkerPool)
+EVENT_STREAMS = web.AppKey("EVENT_STREAMS", EventStreams)

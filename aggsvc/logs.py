@@ -1,0 +1,67 @@
+"""Logging: structlog through the standard library's handlers; console form or JSON lines."""
+
+import logging
+import sys
+from typing import Any
+
+import orjson
+import structlog
+from aiohttp.http_exceptions import HttpProcessingError
+
+SHARED = (
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+)
+
+
+def configure_logging(level: str) -> None:
+    """Log to standard error: for a person on a terminal, as JSON lines elsewhere."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_formatter(for_person=sys.stderr.isatty()))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.getLogger("aiohttp.server").addFilter(_without_traceback)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *SHARED,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _formatter(*, for_person: bool) -> structlog.stdlib.ProcessorFormatter:
+    renderers = (
+        [structlog.dev.ConsoleRenderer()]
+        if for_person
+        else [
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(serializer=_json),
+        ]
+    )
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=SHARED,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
+    )
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """A malformed request is the client's doing: one line says what it was."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, HttpProcessingError):
+        record.exc_info = None
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+        record.msg, record.args = "malformed request: %s", (" ".join(error.message.split())[:200],)
+    return True
+
+
+LEADING = ("timestamp", "level", "event")
+
+
+def _json(line: dict[str, Any], **_options: Any) -> str:
+    leading = {name: line.pop(name) for name in LEADING if name in line}
+    return orjson.dumps(leading | line, default=str).decode()

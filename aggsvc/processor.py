@@ -1,0 +1,278 @@
+"""One job, start to end: claim the file, run the engine over it, write what came out."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+
+import orjson
+import structlog
+
+from aggsvc.engine.aggregate import Outcome, aggregate
+from aggsvc.errors import ConditionFailed, FileRejected, ObjectNotFound, StoreUnavailable
+from aggsvc.filetable import FileTable
+from aggsvc.model import FileRecord, Job, Progress, RowError, Status, object_key, utc_now
+from aggsvc.ports import ObjectStore
+
+KEPT_ERRORS = 100
+LOGGED_ERRORS = 20
+PROGRESS_SECONDS = 0.5
+NDJSON = "application/x-ndjson"
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessorLimits:
+    """Where processing gives up: attempts at one file, distinct sensors in it."""
+
+    max_attempts: int
+    max_sensors: int
+
+
+class Processor:
+    """Processes jobs. A record that another has written or deleted meanwhile is left to it."""
+
+    def __init__(
+        self, objects: ObjectStore, bucket: str, files: FileTable, limits: ProcessorLimits
+    ) -> None:
+        self._objects = objects
+        self._bucket = bucket
+        self._files = files
+        self._limits = limits
+
+    async def process(self, job: Job) -> None:
+        """Take the file to its end; raises StoreUnavailable, and the job is to be given back."""
+        with structlog.contextvars.bound_contextvars(
+            file_id=job.file_id, object_key=object_key(job.file_id)
+        ):
+            try:
+                record = await self._claim(job.file_id)
+                if record is not None:
+                    await self._run(record)
+            except ConditionFailed:
+                log.info("superseded", detail="the file was deleted or taken over meanwhile")
+
+    async def _claim(self, file_id: str) -> FileRecord | None:
+        record = await self._files.find(file_id)
+        if record is None or record.status.is_final:
+            return None
+        if record.attempts >= self._limits.max_attempts:
+            await self._finish(record, message=_gave_up(record.attempts))
+            return None
+        return await self._files.save(
+            replace(
+                record,
+                status=Status.PROCESSING,
+                started_at=utc_now(),
+                attempts=record.attempts + 1,
+                progress=Progress(),
+            )
+        )
+
+    async def _run(self, record: FileRecord) -> None:
+        run = _Run(self._objects, self._bucket, self._files, record)
+        try:
+            await self._aggregate(run)
+        except (StoreUnavailable, asyncio.CancelledError):
+            await asyncio.shield(self._give_back(run))
+            raise
+        except BaseException:
+            await run.report.discard()
+            raise
+
+    async def _aggregate(self, run: "_Run") -> None:
+        try:
+            async with self._objects.get_object(self._bucket, run.record.object_key) as upload:
+                outcome = await aggregate(
+                    upload.chunks,
+                    on_errors=run.take_errors,
+                    on_progress=run.take_progress,
+                    max_sensors=self._limits.max_sensors,
+                )
+            await run.complete(outcome)
+        except FileRejected as error:
+            await self._fail(run, str(error))
+        except ObjectNotFound:
+            await self._fail(run, "the stored upload is missing")
+        except (ConditionFailed, StoreUnavailable):
+            raise
+        except Exception as error:
+            log.exception("processing broke")
+            kind = type(error).__name__
+            await self._fail(run, f"an internal error ended the processing ({kind}); see the log")
+
+    async def _fail(self, run: "_Run", message: str) -> None:
+        await run.report.discard()
+        await self._finish(run.record, message=message, processing_ms=run.elapsed_ms())
+
+    async def _finish(self, record: FileRecord, *, message: str, processing_ms: int = 0) -> None:
+        """End a file that came to no aggregates."""
+        failed = replace(
+            record,
+            status=Status.FAILED,
+            message=message,
+            processed_at=utc_now(),
+            processing_ms=processing_ms,
+        )
+        _log_end(await self._files.save(failed))
+
+    async def _give_back(self, run: "_Run") -> None:
+        """Leave the file as if this attempt had not been made: its end was not the file's doing."""
+        await run.report.discard()
+        waiting = replace(
+            run.record,
+            status=Status.UPLOADED,
+            attempts=run.record.attempts - 1,
+            started_at=None,
+            progress=Progress(),
+        )
+        try:
+            await self._files.save(waiting)
+        except (ConditionFailed, StoreUnavailable) as error:
+            log.warning("not given back", reason=str(error))
+
+
+class _Run:
+    """One attempt at one file: its record as last written, its row errors and its clock."""
+
+    def __init__(
+        self, objects: ObjectStore, bucket: str, files: FileTable, record: FileRecord
+    ) -> None:
+        self.record = record
+        key = f"{record.file_id}/errors-{record.version}.ndjson"
+        self.report = ErrorReport(objects, bucket, key)
+        self._files = files
+        self._kept: list[RowError] = []
+        self._started = self._told = time.monotonic()
+
+    def elapsed_ms(self) -> int:
+        """Milliseconds since the attempt began."""
+        return round((time.monotonic() - self._started) * 1000)
+
+    async def take_errors(self, errors: list[RowError]) -> None:
+        """Keep the first, log the very first, and write all of them to the report."""
+        seen = self.report.count
+        for error in errors[: max(0, LOGGED_ERRORS - seen)]:
+            log.warning("row failed", **_context(error))
+        self._kept += errors[: max(0, KEPT_ERRORS - seen)]
+        await self.report.add(errors)
+
+    async def take_progress(self, progress: Progress) -> None:
+        """Write and tell the progress, at most once in PROGRESS_SECONDS."""
+        if time.monotonic() - self._told >= PROGRESS_SECONDS:
+            self.record = await self._files.save(
+                replace(self.record, progress=progress), event="progress"
+            )
+            self._told = time.monotonic()
+
+    async def complete(self, outcome: Outcome) -> None:
+        """Write the result of the whole file."""
+        errors_key = await self.report.finish()
+        if outcome.error_count > LOGGED_ERRORS:
+            log.warning("rows failed", error_count=outcome.error_count)
+        # Counting 2,000,000 sensors' ranks takes a second.
+        aggregates = await asyncio.to_thread(outcome.summary.aggregates)
+        status, message = _verdict(outcome)
+        record = replace(
+            self.record,
+            status=status,
+            message=message,
+            processed_at=utc_now(),
+            processing_ms=self.elapsed_ms(),
+            progress=Progress(self.record.size_bytes, outcome.rows_read),
+            aggregates=aggregates,
+            error_count=outcome.error_count,
+            error_summary=dict(outcome.error_summary),
+            errors=tuple(self._kept),
+            errors_key=errors_key,
+        )
+        _log_end(await self._files.save(record))
+
+
+def _verdict(outcome: Outcome) -> tuple[Status, str | None]:
+    if outcome.error_count == 0:
+        return Status.PROCESSED, None
+    if outcome.summary.row_count == 0:
+        return Status.FAILED, "no valid rows"
+    return Status.PARTIAL, None
+
+
+def _gave_up(attempts: int) -> str:
+    return (
+        f"processing was begun {attempts} times and never came to its end, "
+        "as the service stopped each time; reprocess the file to try again"
+    )
+
+
+def _context(error: RowError) -> dict[str, object]:
+    return {name: getattr(error, name) for name in RowError.__slots__}
+
+
+def _log_end(record: FileRecord) -> None:
+    """One line for the end of a file's processing."""
+    log.info(
+        "processing ended",
+        status=record.status,
+        row_count=record.aggregates.row_count if record.aggregates else None,
+        error_count=record.error_count,
+        processing_ms=record.processing_ms,
+        message=record.message,
+    )
+
+
+class ErrorReport:
+    """The list of every row error as an object of JSON lines, written while it is found.
+
+    There is no object until the first error, and none at all unless `finish` is reached.
+    """
+
+    def __init__(self, objects: ObjectStore, bucket: str, key: str) -> None:
+        self.count = 0
+        self._objects = objects
+        self._bucket = bucket
+        self._key = key
+        self._lines: asyncio.Queue[bytes | None] = asyncio.Queue(1)
+        self._writing: asyncio.Task[object] | None = None
+
+    async def add(self, errors: list[RowError]) -> None:
+        """Write these errors next; raises what the store raises."""
+        self.count += len(errors)
+        if self._writing is None:
+            put = self._objects.put_object(
+                self._bucket, self._key, self._chunks(), content_type=NDJSON
+            )
+            self._writing = asyncio.create_task(put)
+        await self._hand_over(self._writing, await asyncio.to_thread(_to_lines, errors))
+
+    async def finish(self) -> str | None:
+        """Make the report durable and return its key, or None if there was no error."""
+        if self._writing is None:
+            return None
+        await self._hand_over(self._writing, None)
+        await self._writing
+        return self._key
+
+    async def discard(self) -> None:
+        """Leave nothing of the report behind."""
+        if self._writing is not None:
+            self._writing.cancel()
+            await asyncio.wait({self._writing})
+            await self._objects.delete_object(self._bucket, self._key)
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        while (lines := await self._lines.get()) is not None:
+            yield lines
+
+    async def _hand_over(self, writing: asyncio.Task[object], lines: bytes | None) -> None:
+        handing = asyncio.ensure_future(self._lines.put(lines))
+        try:
+            await asyncio.wait({handing, writing}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            handing.cancel()
+        if writing.done():
+            await writing
+
+
+def _to_lines(errors: list[RowError]) -> bytes:
+    return b"".join(orjson.dumps(error, option=orjson.OPT_APPEND_NEWLINE) for error in errors)

@@ -1,0 +1,191 @@
+"""The facade: all that the API, the pages and recovery do with files."""
+
+import asyncio
+import hashlib
+import uuid
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
+
+import structlog
+
+from aggsvc.errors import Conflict, InvalidRequest
+from aggsvc.events import EventHub
+from aggsvc.filetable import FileTable, RecordPage
+from aggsvc.model import UNFINISHED, FileRecord, Job, Status, utc_now
+from aggsvc.ports import JobQueue, ObjectStore, StoredObject
+
+CSV = "text/csv"
+
+log = structlog.get_logger()
+
+
+class Service:
+    """Submit, read, list, delete and reprocess files; recover what a crash left."""
+
+    def __init__(
+        self,
+        objects: ObjectStore,
+        bucket: str,
+        files: FileTable,
+        queue: JobQueue,
+        events: EventHub,
+    ) -> None:
+        self._objects = objects
+        self._bucket = bucket
+        self._files = files
+        self._queue = queue
+        self.events = events
+
+    async def submit(self, filename: str, data: AsyncIterable[bytes]) -> FileRecord:
+        """Keep an upload durably and queue it; on any error nothing of it is left.
+
+        Raises InvalidRequest for an upload of zero bytes, and whatever `data` raises.
+        """
+        file_id = uuid.uuid4().hex
+        upload = _Upload(data)
+        record = FileRecord(file_id, filename, 0, "", utc_now())
+        info = await self._objects.put_object(
+            self._bucket, record.object_key, upload.chunks(), content_type=CSV
+        )
+        record = replace(
+            record, size_bytes=info.size, sha256=upload.sha256(), uploaded_at=utc_now()
+        )
+        try:
+            await self._files.create(record)
+        except BaseException:
+            await asyncio.shield(self._remove_objects(file_id))
+            raise
+        await self._queue.send(Job(file_id))
+        log.info(
+            "file accepted",
+            file_id=file_id,
+            object_key=record.object_key,
+            status=record.status,
+            filename=filename,
+            size_bytes=info.size,
+        )
+        return record
+
+    async def get(self, file_id: str) -> FileRecord:
+        """The record of a file; raises NotFound."""
+        return await self._files.get(file_id)
+
+    async def list(
+        self,
+        *,
+        status: Status | None = None,
+        search: str = "",
+        sort: str = "",
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> RecordPage:
+        """One page of records, newest first unless sorted (see MetadataTable.query)."""
+        return await self._files.list(
+            status=status, search=search, sort=sort, limit=limit, cursor=cursor
+        )
+
+    def open_content(self, record: FileRecord) -> AbstractAsyncContextManager[StoredObject]:
+        """The raw upload."""
+        return self._objects.get_object(self._bucket, record.object_key)
+
+    @asynccontextmanager
+    async def open_errors(self, record: FileRecord) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Every row error as chunks of JSON lines; raises Conflict while the file is moving."""
+        if not record.status.is_final:
+            raise Conflict(f"the file is {record.status}; its errors are known when it is done")
+        if record.errors_key is None:
+            yield _nothing()
+            return
+        async with self._objects.get_object(self._bucket, record.errors_key) as report:
+            yield report.chunks
+
+    async def delete(self, file_id: str) -> None:
+        """Remove the record, then the objects; raises NotFound."""
+        await self._files.delete(await self._files.get(file_id))
+        await self._remove_objects(file_id)
+        log.info("file deleted", file_id=file_id)
+
+    async def reprocess(self, file_id: str) -> FileRecord:
+        """Queue a finished file again; raises NotFound, and Conflict while it waits or runs."""
+        record = await self._files.get(file_id)
+        if not record.status.is_final:
+            raise Conflict(f"the file is {record.status}; it can be reprocessed when it is done")
+        fresh = FileRecord(
+            record.file_id,
+            record.filename,
+            record.size_bytes,
+            record.sha256,
+            record.uploaded_at,
+            version=record.version,
+        )
+        waiting = await self._files.save(fresh)
+        if record.errors_key is not None:
+            await self._objects.delete_object(self._bucket, record.errors_key)
+        await self._queue.send(Job(file_id))
+        log.info("file queued again", file_id=file_id, status=waiting.status)
+        return waiting
+
+    async def recover(self) -> int:
+        """Queue every file that waits or was being processed; returns how many there are."""
+        found = 0
+        for status in reversed(UNFINISHED):
+            async for record in self._files.each(status):
+                await self._queue.send(Job(record.file_id))
+                found += 1
+        return found
+
+    async def sweep(self, before: str) -> int:
+        """Remove objects last written before that time to which no record leads.
+
+        Returns how many; a crash leaves them between the steps of a submit, delete or reprocess.
+        """
+        start_after, removed = "", 0
+        while True:
+            page = await self._objects.list_objects(self._bucket, start_after=start_after)
+            for info in page.items:
+                await asyncio.sleep(0)  # a table in memory answers without giving way to others
+                if info.last_modified < before and await self._is_stray(info.key):
+                    await self._objects.delete_object(self._bucket, info.key)
+                    removed += 1
+            if page.next_key is None:
+                return removed
+            start_after = page.next_key
+
+    async def count_by_status(self) -> dict[str, int]:
+        """How many files there are of each status."""
+        return await self._files.count_by_status()
+
+    async def _is_stray(self, key: str) -> bool:
+        record = await self._files.find(key.partition("/")[0])
+        return record is None or key not in (record.object_key, record.errors_key)
+
+    async def _remove_objects(self, file_id: str) -> None:
+        page = await self._objects.list_objects(self._bucket, prefix=f"{file_id}/")
+        for info in page.items:
+            await self._objects.delete_object(self._bucket, info.key)
+
+
+class _Upload:
+    """The bytes of an upload on their way to the store: hashed, and refused if there are none."""
+
+    def __init__(self, data: AsyncIterable[bytes]) -> None:
+        self._data = data
+        self._hash = hashlib.sha256()
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        size = 0
+        async for chunk in self._data:
+            size += len(chunk)
+            self._hash.update(chunk)
+            yield chunk
+        if size == 0:
+            raise InvalidRequest("the file is empty; send a CSV file with at least a header")
+
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    return
+    yield

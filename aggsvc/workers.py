@@ -1,0 +1,82 @@
+"""The worker pool: N consumers of the job queue."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from aggsvc.model import Job
+from aggsvc.ports import JobQueue
+
+DRAIN_SECONDS = 30.0
+
+log = structlog.get_logger()
+
+
+class WorkerPool:
+    """Runs `handle` on each job, `count` at a time; a job that raises is given back.
+
+    `stop` takes no more jobs, lets running ones finish for `drain_seconds`, then cancels them.
+    """
+
+    def __init__(
+        self,
+        queue: JobQueue,
+        handle: Callable[[Job], Awaitable[None]],
+        count: int,
+        drain_seconds: float = DRAIN_SECONDS,
+    ) -> None:
+        self._queue = queue
+        self._handle = handle
+        self._count = count
+        self._drain_seconds = drain_seconds
+        self._consumers: set[asyncio.Task[None]] = set()
+        self._busy: set[asyncio.Task[None]] = set()
+        self._stopping = False
+
+    @property
+    def busy(self) -> int:
+        """How many consumers have a job in hand."""
+        return len(self._busy)
+
+    @property
+    def alive(self) -> int:
+        """How many consumers there are; as many as were asked for while all is well."""
+        return sum(not consumer.done() for consumer in self._consumers)
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether every consumer runs and more jobs are taken."""
+        return not self._stopping and self.alive == self._count
+
+    def start(self) -> None:
+        """Start the consumers."""
+        self._consumers = {
+            asyncio.create_task(self._consume(), name=f"consumer-{number}")
+            for number in range(self._count)
+        }
+
+    async def stop(self) -> None:
+        """Drain, then cancel; returns when every consumer has ended."""
+        self._stopping = True
+        for idle in self._consumers - self._busy:
+            idle.cancel()
+        if self._busy:
+            log.info("draining", jobs=self.busy, seconds=self._drain_seconds)
+            await asyncio.wait(self._busy, timeout=self._drain_seconds)
+        for late in self._consumers:
+            late.cancel()
+        await asyncio.gather(*self._consumers, return_exceptions=True)
+
+    async def _consume(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine of ours always runs in a task
+        while not self._stopping:
+            try:
+                async with self._queue.lease() as job:
+                    self._busy.add(task)
+                    await self._handle(job)
+            except Exception as error:  # the job was given back; the consumer goes on
+                log.warning("job given back", reason=str(error), exc_info=not str(error))
+            finally:
+                self._busy.discard(task)

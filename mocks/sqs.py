@@ -1,0 +1,57 @@
+"""MockSQS: the job queue as an asyncio.Queue; it forgets its jobs when the process ends."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from aggsvc.model import Job
+
+
+class MockSQS:
+    """A ports.JobQueue. A job whose consumer failed comes back after `redelivery_delay` seconds.
+
+    A job given back because its consumer was cancelled can be leased again at once.
+    """
+
+    def __init__(self, *, redelivery_delay: float = 1.0) -> None:
+        self._delay = redelivery_delay
+        self._jobs: asyncio.Queue[Job] = asyncio.Queue()
+        self._returning: set[asyncio.TimerHandle] = set()
+
+    async def send(self, job: Job) -> None:
+        """Put a job at the end."""
+        self._jobs.put_nowait(job)
+
+    def lease(self) -> AbstractAsyncContextManager[Job]:
+        """Wait for a job; a clean exit acknowledges it, any other gives it back, once."""
+        return self._lease()
+
+    def depth(self) -> int:
+        """How many jobs wait to be leased, those that come back after a delay included."""
+        return self._jobs.qsize() + len(self._returning)
+
+    async def close(self) -> None:
+        """Forget the jobs that were to come back."""
+        for handle in self._returning:
+            handle.cancel()
+        self._returning.clear()
+
+    @asynccontextmanager
+    async def _lease(self) -> AsyncIterator[Job]:
+        job = await self._jobs.get()
+        try:
+            yield job
+        except Exception:
+            self._return_later(job)
+            raise
+        except BaseException:
+            self._jobs.put_nowait(job)
+            raise
+
+    def _return_later(self, job: Job) -> None:
+        def give_back() -> None:
+            self._returning.discard(handle)
+            self._jobs.put_nowait(job)
+
+        handle = asyncio.get_running_loop().call_later(self._delay, give_back)
+        self._returning.add(handle)
