@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format types lock clean
+.PHONY: help run test lint format types bench-small bench-rows lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -24,6 +24,12 @@ format: .venv/dev.stamp ## Rewrite the code in the project's format
 
 types: .venv/dev.stamp ## Check the types
 	$(BIN)/mypy
+
+bench-small: .venv/dev.stamp ## Small files a second, with 500 records stored and with 50,000
+	$(BIN)/python -m bench.small_files
+
+bench-rows: .venv/dev.stamp ## The row lane against a csv.DictReader loop on 10 million rows
+	$(BIN)/python -m bench.row_lane
 
 lock: ## Resolve the newest versions into the lock files (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

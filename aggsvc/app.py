@@ -1,6 +1,7 @@
 """The application, as a table of contents."""
 
 import asyncio
+import gc
 import os
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -64,6 +65,9 @@ async def service(app: web.Application) -> AsyncIterator[None]:
     app[WORKERS] = WorkerPool(opened.queue, processor.process, settings.processor_worker_count)
     if found := await app[SERVICE].recover():
         log.info("recovered", files=found)
+    # What start-up has made stays; without this each full collection would hold the loop over it.
+    gc.collect()
+    gc.freeze()
     yield
 
 

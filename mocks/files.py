@@ -6,6 +6,7 @@ await: what a thread has begun is finished or undone, never left half done.
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
@@ -214,8 +215,16 @@ class Files:
         return log
 
     @asynccontextmanager
-    async def reading(self, path: Path, tail: int) -> AsyncIterator["Reader"]:
-        """Open a file as it is now, with its last bytes; raises FileMissing."""
+    async def reading(self, path: Path, tail: int) -> AsyncIterator["Reader | WholeFile"]:
+        """Open a file as it is now, with its last bytes; raises FileMissing.
+
+        A small file is read whole, in one hop.
+        """
+        with _available("read", path):
+            whole = await self.run(_read_small, path, tail)
+        if whole is not None:
+            yield whole
+            return
         opening = self.spawn(self._open(path))
         try:
             file = await asyncio.shield(opening)
@@ -314,6 +323,8 @@ class Files:
     def _make_folder(self, folder: Path) -> None:
         if folder.is_dir():
             return
+        if folder.exists():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
         self._make_folder(folder.parent)
         self.disk.mkdir(folder)
         with _synced(folder.parent):
@@ -363,7 +374,8 @@ class NewFile:
     async def drop(self) -> None:
         """Remove what was written, unless it has been published already."""
         self._dropped = True
-        await self._files.finish(self._take_turn(self._remove))
+        if self._turn.locked() or self._exists:
+            await self._files.finish(self._take_turn(self._remove))
 
     async def _take_turn(self, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         async with self._turn:
@@ -485,6 +497,19 @@ class Reader:
                 yield chunk
 
 
+class WholeFile:
+    """A small file in memory, read as a Reader is."""
+
+    def __init__(self, data: bytes, modified: int, tail: int) -> None:
+        self.end = FileEnd(data[-tail:], len(data), modified)
+        self._data = data
+
+    async def chunks(self, start: int, length: int) -> AsyncGenerator[bytes, None]:
+        """The bytes asked for, in one chunk; the file must have them."""
+        if length:
+            yield self._data[start : start + length]
+
+
 class FolderLock:
     """A folder held against other processes until released, or until this process ends."""
 
@@ -526,6 +551,21 @@ async def _close_opened(opening: asyncio.Task[AsyncBufferedReader]) -> None:
     await asyncio.wait({opening})
     if not opening.cancelled() and not opening.exception():
         await opening.result().close()
+
+
+def _read_small(path: Path, tail: int) -> WholeFile | None:
+    """The file if it is no larger than a chunk, else None."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise FileMissing(f"{path} is missing.") from error
+    try:
+        stat = os.fstat(fd)
+        if stat.st_size > CHUNK:
+            return None
+        return WholeFile(os.pread(fd, stat.st_size, 0), stat.st_mtime_ns, tail)
+    finally:
+        os.close(fd)
 
 
 def _read_end(fd: int, tail: int) -> FileEnd:

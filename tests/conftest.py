@@ -1,0 +1,182 @@
+"""Parts for every test: settings in a fresh folder, the service's parts, what was logged."""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from blockbuster import blockbuster_ctx
+from structlog.testing import capture_logs
+
+from aggsvc.backends import open_backends
+from aggsvc.events import EventHub
+from aggsvc.filetable import FileTable
+from aggsvc.model import FileRecord, Job
+from aggsvc.ports import JobQueue, MetadataTable, ObjectStore
+from aggsvc.processor import Processor, ProcessorLimits
+from aggsvc.service import Service
+from aggsvc.settings import Settings
+
+DEADLINE = 10.0
+BUCKET = "uploads"
+HEADER = b"sensor_id,timestamp,value\n"
+GOOD_ROW = b"a,2025-10-01T08:00:00Z,1.5\n"
+BAD_ROW = b"a,,1.5\n"
+
+
+class Through:
+    """A store that passes every call on; a test's subclass overrides the one that goes wrong."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+class Gated(Through):
+    """An object store whose uploads stop in the middle of being read until `go` is set.
+
+    `after` bytes come first; then `reached` is set.
+    """
+
+    def __init__(self, inner: Any, after: int = 0) -> None:
+        super().__init__(inner)
+        self.after = after
+        self.reached = asyncio.Event()
+        self.go = asyncio.Event()
+
+    @asynccontextmanager
+    async def get_object(self, bucket: str, key: str, **options: Any) -> AsyncIterator[Any]:
+        async with self.inner.get_object(bucket, key, **options) as found:
+            yield type(found)(found.info, self._gated(found.chunks))
+
+    async def _gated(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        read = 0
+        async for chunk in chunks:
+            if read >= self.after:
+                self.reached.set()
+                await self.go.wait()
+            read += len(chunk)
+            yield chunk
+
+
+@dataclass
+class Parts:
+    """The service without its server: stores, table, queue, facade and processor."""
+
+    root: Path
+    objects: ObjectStore
+    table: MetadataTable
+    queue: JobQueue
+    events: EventHub
+    files: FileTable
+    service: Service
+    processor: Processor
+
+    async def submit(self, data: bytes, filename: str = "a.csv") -> FileRecord:
+        return await self.service.submit(filename, stream(data))
+
+    async def process(self, file_id: str) -> FileRecord:
+        await self.processor.process(Job(file_id))
+        return await self.files.get(file_id)
+
+    async def keys(self) -> list[str]:
+        return [info.key for info in (await self.objects.list_objects(BUCKET)).items]
+
+    async def report(self, file_id: str) -> bytes:
+        async with self.service.open_errors(await self.files.get(file_id)) as lines:
+            return b"".join([chunk async for chunk in lines])
+
+    def on_disk(self) -> list[str]:
+        """The names of the bucket's files, half-written ones included."""
+        return stored_files(self.root)
+
+
+def stored_files(root: Path) -> list[str]:
+    return sorted(os.listdir(root / BUCKET)) if (root / BUCKET).exists() else []
+
+
+async def stream(*chunks: bytes) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+
+
+async def until(
+    happened: Callable[[], bool] | Callable[[], Awaitable[bool]], what: str = "it"
+) -> None:
+    """Wait until a condition holds; fails the test if it does not within DEADLINE."""
+    limit = time.monotonic() + DEADLINE
+    while True:
+        found = happened()
+        if found if isinstance(found, bool) else await found:
+            return
+        assert time.monotonic() < limit, f"{what} did not happen"
+        await asyncio.sleep(0.005)
+
+
+def settings_in(folder: Path, **changes: Any) -> Settings:
+    return Settings(
+        **{
+            "mock_s3_root_path": folder / "s3",
+            "mock_dynamodb_persistence_path": folder / "db.json",
+            "port": 0,
+            **changes,
+        }
+    )
+
+
+@asynccontextmanager
+async def opened_parts(
+    settings: Settings,
+    *,
+    objects: Callable[[Any], Any] = lambda found: found,
+    table: Callable[[Any], Any] = lambda found: found,
+) -> AsyncIterator[Parts]:
+    """The parts as app.py joins them, `objects` and `table` wrapped as the test likes."""
+    async with open_backends(settings) as opened:
+        store, items = objects(opened.objects), table(opened.table)
+        events = EventHub()
+        files = FileTable(items, settings.mock_dynamodb_table_name, events)
+        limits = ProcessorLimits(settings.processor_max_attempts, settings.max_sensors)
+        yield Parts(
+            settings.mock_s3_root_path,
+            store,
+            items,
+            opened.queue,
+            events,
+            files,
+            Service(store, BUCKET, files, opened.queue, events),
+            Processor(store, BUCKET, files, limits),
+        )
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return settings_in(tmp_path)
+
+
+@pytest.fixture
+async def parts(settings: Settings) -> AsyncIterator[Parts]:
+    async with opened_parts(settings) as parts:
+        yield parts
+
+
+@pytest.fixture
+def logged() -> Iterator[list[dict[str, Any]]]:
+    """What our code logs, with the context that is bound to it."""
+    with capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
+        yield lines
+
+
+@pytest.fixture
+def unblocked() -> Iterator[None]:
+    """Fails the test if our code makes a blocking call on the loop."""
+    with blockbuster_ctx(["aggsvc", "mocks"]):
+        yield
