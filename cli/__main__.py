@@ -1,0 +1,29 @@
+"""Run the command line: `python -m cli`, or `aggsvc` where it is installed."""
+
+import asyncio
+import os
+import sys
+
+from cli.client import ClientFailed
+from cli.main import ExitStatus, cli
+from cli.render import show_failure
+
+
+def main() -> None:
+    """Run a command, and end with its exit status."""
+    try:
+        asyncio.run(cli.main(prog_name="aggsvc"))
+    except ClientFailed as error:
+        show_failure(str(error))
+        sys.exit(ExitStatus.FAILED)
+    except KeyboardInterrupt:
+        sys.stderr.write("\naggsvc: interrupted\n")
+        sys.exit(ExitStatus.INTERRUPTED)
+    except BrokenPipeError:
+        # The reader has seen enough. Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(ExitStatus.FAILED)
+
+
+if __name__ == "__main__":
+    main()

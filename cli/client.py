@@ -1,0 +1,127 @@
+"""The service's API over HTTP, as the commands need it."""
+
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiofiles
+import aiohttp
+
+Record = dict[str, Any]
+CHUNK_BYTES = 256 * 1024
+# A large upload may take as long as it takes; a server that says nothing for this long is gone.
+TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
+
+
+class ClientFailed(Exception):
+    """What was asked for could not be done; the text is one sentence with the cure."""
+
+
+class Client:
+    """One connection's worth of calls; every failure is ClientFailed."""
+
+    def __init__(self, session: aiohttp.ClientSession, base_url: str) -> None:
+        self._session = session
+        self._base_url = base_url.rstrip("/")
+
+    async def upload(self, path: Path, sent: Callable[[int], None]) -> Record:
+        """Send a file, telling `sent` the bytes of each chunk, and return its record."""
+        form = aiohttp.FormData()
+        form.add_field("file", _chunks(path, sent), filename=path.name)
+        return await self._json("POST", "/files", data=form)
+
+    async def record(self, file_id: str) -> Record:
+        """The record of a file."""
+        return await self._json("GET", f"/files/{file_id}")
+
+    async def list(self, **query: str) -> Record:
+        """One page of records: items and next_cursor."""
+        return await self._json("GET", "/files", params=query)
+
+    async def errors(self, file_id: str, form: str) -> AsyncIterator[bytes]:
+        """Every row error as `ndjson` or `csv`, in chunks."""
+        async with self._request(
+            "GET", f"/files/{file_id}/errors", params={"format": form}
+        ) as answer:
+            async for chunk in answer.content.iter_any():
+                yield chunk
+
+    async def delete(self, file_id: str) -> None:
+        """Delete a file."""
+        async with self._request("DELETE", f"/files/{file_id}"):
+            pass
+
+    async def reprocess(self, file_id: str) -> Record:
+        """Have a file processed again."""
+        return await self._json("POST", f"/files/{file_id}/reprocess")
+
+    async def health(self) -> Record:
+        """The state of the service's parts, also when it is not well."""
+        async with self._request("GET", "/health", accepted=(200, 503)) as answer:
+            health: Record = await answer.json()
+            return health
+
+    async def _json(self, method: str, path: str, **options: Any) -> Record:
+        async with self._request(method, path, **options) as answer:
+            data: Record = await answer.json()
+            return data
+
+    @asynccontextmanager
+    async def _request(
+        self, method: str, path: str, *, accepted: tuple[int, ...] = (200, 202, 204), **options: Any
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        url = self._base_url + path
+        try:
+            async with self._session.request(method, url, **options) as answer:
+                if answer.status not in accepted:
+                    raise ClientFailed(await _refusal(answer))
+                yield answer
+        except aiohttp.InvalidURL:
+            raise ClientFailed(
+                f"{self._base_url} is no address; say http://HOST:PORT with --base-url"
+            ) from None
+        except aiohttp.ClientConnectorError as error:
+            raise ClientFailed(
+                f"cannot reach the service at {self._base_url} ({_why(error)}); "
+                "start it with `make run`, or say where it is with --base-url"
+            ) from None
+        except (aiohttp.ClientError, TimeoutError) as error:
+            why = str(error) or type(error).__name__
+            raise ClientFailed(
+                f"the service at {self._base_url} broke off ({why}); see its log and try again"
+            ) from None
+
+
+@asynccontextmanager
+async def open_client(base_url: str) -> AsyncIterator[Client]:
+    """A client of the service at that address."""
+    async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
+        yield Client(session, base_url)
+
+
+def _why(error: aiohttp.ClientConnectorError) -> str:
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+
+
+async def _refusal(answer: aiohttp.ClientResponse) -> str:
+    """The sentence of a problem details answer, or what there is of another's."""
+    try:
+        problem = await answer.json(content_type=None)
+        return str(problem["detail"])
+    except (ValueError, KeyError, TypeError):
+        return (
+            f"{answer.url} answered {answer.status} {answer.reason}; is it aggsvc? "
+            "say where aggsvc is with --base-url"
+        )
+
+
+async def _chunks(path: Path, sent: Callable[[int], None]) -> AsyncIterator[bytes]:
+    try:
+        async with aiofiles.open(path, "rb") as file:
+            while chunk := await file.read(CHUNK_BYTES):
+                yield chunk
+                sent(len(chunk))
+    except OSError as error:
+        raise ClientFailed(f"cannot read {path} ({error.strerror}); check the file") from None

@@ -1,0 +1,323 @@
+"""The commands."""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+import asyncclick as click
+
+from cli import render
+from cli.client import Client, ClientFailed, Record, open_client
+
+FINAL = ("processed", "partial", "failed")
+ERRORS_SHOWN = 100
+
+
+class ExitStatus(IntEnum):
+    """What the shell is told; where several apply, the first of FAILED, TIMED_OUT, PARTIAL."""
+
+    PROCESSED = 0
+    FAILED = 1
+    USAGE = 2
+    PARTIAL = 3
+    TIMED_OUT = 4
+    INTERRUPTED = 130
+
+
+WORST_FIRST = (ExitStatus.FAILED, ExitStatus.TIMED_OUT, ExitStatus.PARTIAL)
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of every command."""
+
+    base_url: str
+    poll_interval: float
+    poll_timeout: float
+    json: bool
+
+
+def examples(text: str) -> Callable[[click.Command], click.Command]:
+    """Show an example below the help of a command."""
+
+    def add(command: click.Command) -> click.Command:
+        command.epilog = f"\b\nExample:\n  {text}"
+        return command
+
+    return add
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "--base-url",
+    envvar="API_BASE_URL",
+    default="http://localhost:8000",
+    show_default=True,
+    show_envvar=True,
+    help="Where the service is.",
+)
+@click.option(
+    "--poll-interval",
+    envvar="CLI_POLL_INTERVAL",
+    default=0.5,
+    type=click.FloatRange(min=0.01),
+    show_default=True,
+    show_envvar=True,
+    help="Seconds between two looks at a file that is waited for.",
+)
+@click.option(
+    "--poll-timeout",
+    envvar="CLI_POLL_TIMEOUT",
+    default=60.0,
+    type=click.FloatRange(min=0),
+    show_default=True,
+    show_envvar=True,
+    help="Seconds to wait for a file before giving up (exit status 4).",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@click.version_option(package_name="aggsvc")
+@click.pass_context
+async def cli(
+    context: click.Context,
+    base_url: str,
+    poll_interval: float,
+    poll_timeout: float,
+    as_json: bool,
+) -> None:
+    """Upload sensor CSV files, and read their aggregates and every bad row.
+
+    Exit status: 0 all processed, 1 something failed, 2 wrong usage, 3 some rows are bad,
+    4 timed out, 130 interrupted.
+    """
+    context.obj = Options(base_url, poll_interval, poll_timeout, as_json)
+
+
+@examples("aggsvc upload samples/readings.csv --wait")
+@cli.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--wait", is_flag=True, help="Wait until each is processed, and show the results.")
+@click.pass_obj
+async def upload(options: Options, files: tuple[Path, ...], wait: bool) -> None:
+    """Upload one or more CSV FILES."""
+    sizes = sizes_of(files)
+    async with open_client(options.base_url) as client:
+        with render.progress_bars(wanted=not options.json) as bars:
+            records = [
+                await attempt(upload_one, client, path, size, bars) for path, size in sizes.items()
+            ]
+            if wait:
+                records = await asyncio.gather(
+                    *(attempt(wait_for, client, options, record, bars) for record in records)
+                )
+    for number, record in enumerate(records):
+        if number and wait and not options.json:
+            render.out.print()
+        if record is not None:
+            show_uploaded(record, options, wait)
+    sys.exit(worst([status_of(record, wait) for record in records]))
+
+
+@examples("aggsvc result 0b8f5e2c7d9a4c1e8f3a6b5d4c2e1f0a --wait")
+@cli.command()
+@click.argument("file_id")
+@click.option("--wait", is_flag=True, help="Wait until the file is processed.")
+@click.pass_obj
+async def result(options: Options, file_id: str, wait: bool) -> None:
+    """Show the aggregates of a file and its first bad rows."""
+    async with open_client(options.base_url) as client:
+        record = await client.record(file_id)
+        if wait:
+            with render.progress_bars(wanted=not options.json) as bars:
+                record = await wait_for(client, options, record, bars)
+    show(record, options, render.show_record)
+    sys.exit(status_of(record, wait))
+
+
+@examples("aggsvc list --status failed --sort=-size_bytes")
+@cli.command("list")
+@click.option("--status", default="", help="Only files of this status.")
+@click.option("--search", "q", default="", help="Only files with this in their name.")
+@click.option("--sort", default="", help="An attribute, with - before it for descending.")
+@click.option("--limit", default=50, show_default=True, help="At most so many files.")
+@click.option("--cursor", default="", help="Go on where a list ended.")
+@click.pass_obj
+async def list_files(options: Options, /, limit: int, **query: str) -> None:
+    """List files, newest first."""
+    async with open_client(options.base_url) as client:
+        page = await client.list(limit=str(limit), **query)
+    show(page, options, render.show_list)
+
+
+@examples("aggsvc errors 0b8f5e2c7d9a4c1e8f3a6b5d4c2e1f0a --format csv > errors.csv")
+@cli.command()
+@click.argument("file_id")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "csv", "ndjson"]),
+    default="table",
+    show_default=True,
+    help="csv and ndjson list every error, the table the first 100.",
+)
+@click.pass_obj
+async def errors(options: Options, file_id: str, form: str) -> None:
+    """List the bad rows of a file."""
+    async with open_client(options.base_url) as client:
+        if form == "table" and not options.json:
+            record = await client.record(file_id)
+            render.show_errors(record["errors"], record["error_count"])
+            return
+        async for chunk in client.errors(file_id, "csv" if form == "csv" else "ndjson"):
+            sys.stdout.buffer.write(chunk)
+        sys.stdout.buffer.flush()
+
+
+@examples("aggsvc delete 0b8f5e2c7d9a4c1e8f3a6b5d4c2e1f0a")
+@cli.command()
+@click.argument("file_ids", nargs=-1, required=True, metavar="FILE_ID...")
+@click.pass_obj
+async def delete(options: Options, file_ids: tuple[str, ...]) -> None:
+    """Delete files with all that is known of them."""
+    done = []
+    async with open_client(options.base_url) as client:
+        for file_id in file_ids:
+            deleted = await attempt(delete_one, client, file_id)
+            if deleted is not None:
+                show(
+                    deleted,
+                    options,
+                    lambda record: render.out.print(f"deleted {record['file_id']}"),
+                )
+            done.append(deleted is not None)
+    sys.exit(ExitStatus.PROCESSED if all(done) else ExitStatus.FAILED)
+
+
+@examples("aggsvc reprocess 0b8f5e2c7d9a4c1e8f3a6b5d4c2e1f0a --wait")
+@cli.command()
+@click.argument("file_id")
+@click.option("--wait", is_flag=True, help="Wait until the file is processed.")
+@click.pass_obj
+async def reprocess(options: Options, file_id: str, wait: bool) -> None:
+    """Process a file again."""
+    async with open_client(options.base_url) as client:
+        record = await client.reprocess(file_id)
+        if wait:
+            with render.progress_bars(wanted=not options.json) as bars:
+                record = await wait_for(client, options, record, bars)
+    show_uploaded(record, options, wait)
+    sys.exit(status_of(record, wait))
+
+
+@examples("aggsvc health")
+@cli.command()
+@click.pass_obj
+async def health(options: Options) -> None:
+    """Ask the service how it is.
+
+    Exit status 0 while all of it is well, else 1.
+    """
+    async with open_client(options.base_url) as client:
+        state = await client.health()
+    show(state, options, render.show_health)
+    sys.exit(ExitStatus.PROCESSED if state["status"] == "ok" else ExitStatus.FAILED)
+
+
+@examples("PORT=8080 aggsvc serve")
+@cli.command()
+async def serve() -> None:
+    """Run the service here until Ctrl-C.
+
+    Its settings come from the environment: see the README.
+    """
+    os.execv(sys.executable, [sys.executable, "-m", "aggsvc"])  # noqa: S606 - ours, no shell
+
+
+def sizes_of(files: Sequence[Path]) -> dict[Path, int]:
+    """Each file's size; refuses, before anything is sent, what is no file."""
+    for path in files:
+        if not path.exists():
+            raise click.UsageError(f"{path} does not exist; check the name")
+        if not path.is_file():
+            raise click.UsageError(f"{path} is not a file; name the CSV files in it")
+    return {path: path.stat().st_size for path in files}
+
+
+async def attempt(
+    step: Callable[..., Awaitable[Record]], client: Client, *arguments: Any
+) -> Record | None:
+    """What the step returns; where it fails, say why and return None, so that others go on."""
+    if None in arguments:
+        return None
+    try:
+        return await step(client, *arguments)
+    except ClientFailed as error:
+        render.show_failure(str(error))
+        return None
+
+
+async def upload_one(client: Client, path: Path, size: int, bars: render.Bars) -> Record:
+    """Upload a file under a bar."""
+    bar = bars.add("uploading", path.name, size)
+    try:
+        return await client.upload(path, lambda sent: bars.advance(bar, sent))
+    except ClientFailed as error:
+        raise ClientFailed(f"{path}: {error}") from None
+
+
+async def delete_one(client: Client, file_id: str) -> Record:
+    """Delete a file; returns its id."""
+    await client.delete(file_id)
+    return {"file_id": file_id}
+
+
+async def wait_for(client: Client, options: Options, record: Record, bars: render.Bars) -> Record:
+    """The record once it is final, or as it is when the time is up."""
+    bar = bars.add("processing", record["filename"], record["size_bytes"])
+    deadline = time.monotonic() + options.poll_timeout
+    while record["status"] not in FINAL and time.monotonic() < deadline:
+        await asyncio.sleep(options.poll_interval)
+        record = await client.record(record["file_id"])
+        bars.reach(bar, record["progress"]["bytes_read"])
+    return record
+
+
+def show(data: Record, options: Options, for_person: Callable[[Record], None]) -> None:
+    """Show data as JSON or for a person, as the options say."""
+    if options.json:
+        render.show_json(data)
+    else:
+        for_person(data)
+
+
+def show_uploaded(record: Record, options: Options, wait: bool) -> None:
+    """The record where it was waited for, else its id and status."""
+    if wait:
+        show(record, options, render.show_record)
+    else:
+        show(record, options, render.show_accepted)
+
+
+def status_of(record: Record | None, waited: bool) -> ExitStatus:
+    """What a record means for the exit status; one that moves is well unless it was waited for."""
+    if record is None or record["status"] == "failed":
+        return ExitStatus.FAILED
+    if record["status"] == "partial":
+        return ExitStatus.PARTIAL
+    if record["status"] == "processed" or not waited:
+        return ExitStatus.PROCESSED
+    render.show_failure(
+        f"{record['filename']} is still {record['status']}; "
+        f"look again with `aggsvc result {record['file_id']} --wait`"
+    )
+    return ExitStatus.TIMED_OUT
+
+
+def worst(statuses: Sequence[ExitStatus]) -> ExitStatus:
+    """The one status that stands for all."""
+    return next((bad for bad in WORST_FIRST if bad in statuses), ExitStatus.PROCESSED)

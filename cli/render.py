@@ -1,0 +1,211 @@
+"""What the commands show: tables and progress for a person, JSON for a program."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+Record = dict[str, Any]
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+COLOURS = {"processed": "green", "partial": "yellow", "failed": "red", "processing": "cyan"}
+SHOWN_ERRORS = 10
+SHOWN_SENSORS = 10
+# Columns of a terminal below which a listing leaves out the counts, so that ids stay whole.
+WIDE = 80
+
+
+def show_json(data: object) -> None:
+    """One line of JSON."""
+    sys.stdout.write(orjson.dumps(data).decode() + "\n")
+
+
+def show_record(record: Record) -> None:
+    """All of a record that fits a screen."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in _facts(record):
+        table.add_row(name, value)
+    out.print(table)
+    if record["errors"]:
+        out.print()
+        out.print(_error_table(record["errors"][:SHOWN_ERRORS]))
+        _show_rest(record["error_count"] - SHOWN_ERRORS, f"aggsvc errors {record['file_id']}")
+
+
+def _facts(record: Record) -> Iterator[tuple[str, str]]:
+    yield "file", escape(_visible(record["filename"]))
+    yield "id", record["file_id"]
+    yield "status", status_text(record["status"])
+    if record["message"]:
+        yield "message", escape(_visible(record["message"]))
+    yield "size", f"{record['size_bytes']:,} bytes"
+    yield "rows", f"{record['progress']['rows_read']:,} read"
+    aggregates = record["aggregates"]
+    if aggregates:
+        yield "readings", f"{aggregates['row_count']:,}"
+        for name in ("min", "max", "mean"):
+            yield name, _number(aggregates[f"{name}_value"])
+        yield "sensors", _sensors(aggregates)
+    for reason, count in record["error_summary"].items():
+        yield "bad rows", f"{count:,} {reason}"
+    if record["processing_ms"] is not None:
+        yield "took", f"{record['processing_ms']:,} ms"
+
+
+def _sensors(aggregates: Record) -> str:
+    counts = list(aggregates["per_sensor_count"].items())
+    shown = ", ".join(
+        f"{escape(_visible(name))} {count:,}" for name, count in counts[:SHOWN_SENSORS]
+    )
+    more = len(counts) - SHOWN_SENSORS
+    if more <= 0:
+        return shown
+    at_least = "at least " if aggregates["per_sensor_count_truncated"] else ""
+    return f"{shown} and {at_least}{more:,} more"
+
+
+def show_accepted(record: Record) -> None:
+    """One line for a file that was taken in."""
+    name = escape(_visible(record["filename"]))
+    out.print(f"{record['file_id']}  {status_text(record['status'])}  {name}", soft_wrap=True)
+
+
+def show_deleted(record: Record) -> None:
+    """One line for a file that is gone."""
+    out.print(f"{record['file_id']}  deleted", soft_wrap=True)
+
+
+def show_list(page: Record) -> None:
+    """A page of the listing."""
+    if not page["items"]:
+        out.print("no files")
+        return
+    wide = out.width >= WIDE
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("id", no_wrap=True)
+    table.add_column("file", overflow="fold")
+    table.add_column("status", no_wrap=True)
+    if wide:
+        table.add_column("rows", justify="right", no_wrap=True)
+        table.add_column("bad", justify="right", no_wrap=True)
+    for record in page["items"]:
+        row = [
+            record["file_id"],
+            escape(_visible(record["filename"])),
+            status_text(record["status"]),
+        ]
+        counts = [f"{record['progress']['rows_read']:,}", f"{record['error_count']:,}"]
+        table.add_row(*row, *(counts if wide else ()))
+    out.print(table)
+    if page["next_cursor"]:
+        out.print(f"more: aggsvc list --cursor {page['next_cursor']}", style="dim", soft_wrap=True)
+
+
+def show_errors(errors: Iterable[Record], count: int) -> None:
+    """Row errors as a table, and how many there are beyond those."""
+    shown = list(errors)
+    if not shown:
+        out.print("no bad rows")
+        return
+    out.print(_error_table(shown))
+    _show_rest(count - len(shown), "--format csv, or ndjson")
+
+
+def _error_table(errors: Iterable[Record]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("line", justify="right")
+    table.add_column("column")
+    table.add_column("reason")
+    table.add_column("value", overflow="fold")
+    for error in errors:
+        table.add_row(
+            str(error["line_number"]),
+            error["column"] or "",
+            error["reason"],
+            escape(_visible(error["value"])),
+        )
+    return table
+
+
+def _show_rest(count: int, how: str) -> None:
+    if count > 0:
+        out.print(f"and {count:,} more; see all with {how}", style="dim", soft_wrap=True)
+
+
+def show_health(health: Record) -> None:
+    """The state of each part."""
+    for name, part in health.items():
+        if name == "status":
+            continue
+        rest = ", ".join(f"{key} {value}" for key, value in part.items() if key != "status")
+        out.print(f"{name:8} {part['status']}" + (f" ({escape(rest)})" if rest else ""))
+
+
+def show_failure(message: str) -> None:
+    """Why something could not be done, on standard error."""
+    err.print(f"[red]aggsvc:[/red] {escape(message)}", soft_wrap=True)
+
+
+def status_text(status: str) -> str:
+    """The status in its colour."""
+    colour = COLOURS.get(status)
+    return f"[{colour}]{status}[/{colour}]" if colour else status
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else repr(value)
+
+
+def _visible(text: str) -> str:
+    """The text with what a terminal would act on made visible."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+class Bars:
+    """Progress bars on a terminal; nothing elsewhere."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def add(self, what: str, name: str, total: int) -> TaskID:
+        """A bar of that many bytes."""
+        return self._progress.add_task(what, total=total, name=escape(_visible(name)))
+
+    def advance(self, bar: TaskID, size: int) -> None:
+        """So many bytes more."""
+        self._progress.advance(bar, size)
+
+    def reach(self, bar: TaskID, size: int) -> None:
+        """So many bytes in all."""
+        self._progress.update(bar, completed=size)
+
+
+@contextmanager
+def progress_bars(*, wanted: bool) -> Iterator[Bars]:
+    """Bars on standard error while the context is open, if that is a terminal."""
+    columns = (
+        TextColumn("{task.description}"),
+        TextColumn("{task.fields[name]}"),
+        BarColumn(bar_width=20),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err, disable=not (wanted and err.is_terminal)) as progress:
+        yield Bars(progress)
