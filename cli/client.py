@@ -102,7 +102,7 @@ async def open_client(base_url: str) -> AsyncIterator[Client]:
 
 
 def _why(error: aiohttp.ClientConnectorError) -> str:
-    return os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error.strerror)
 
 
 async def _refusal(answer: aiohttp.ClientResponse) -> str:

@@ -50,11 +50,11 @@ def show_record(record: Record) -> None:
 
 
 def _facts(record: Record) -> Iterator[tuple[str, str]]:
-    yield "file", escape(_visible(record["filename"]))
+    yield "file", safe(record["filename"])
     yield "id", record["file_id"]
     yield "status", status_text(record["status"])
     if record["message"]:
-        yield "message", escape(_visible(record["message"]))
+        yield "message", safe(record["message"])
     yield "size", f"{record['size_bytes']:,} bytes"
     yield "rows", f"{record['progress']['rows_read']:,} read"
     aggregates = record["aggregates"]
@@ -71,9 +71,7 @@ def _facts(record: Record) -> Iterator[tuple[str, str]]:
 
 def _sensors(aggregates: Record) -> str:
     counts = list(aggregates["per_sensor_count"].items())
-    shown = ", ".join(
-        f"{escape(_visible(name))} {count:,}" for name, count in counts[:SHOWN_SENSORS]
-    )
+    shown = ", ".join(f"{safe(name)} {count:,}" for name, count in counts[:SHOWN_SENSORS])
     more = len(counts) - SHOWN_SENSORS
     if more <= 0:
         return shown
@@ -83,7 +81,7 @@ def _sensors(aggregates: Record) -> str:
 
 def show_accepted(record: Record) -> None:
     """One line for a file that was taken in."""
-    name = escape(_visible(record["filename"]))
+    name = safe(record["filename"])
     out.print(f"{record['file_id']}  {status_text(record['status'])}  {name}", soft_wrap=True)
 
 
@@ -108,7 +106,7 @@ def show_list(page: Record) -> None:
     for record in page["items"]:
         row = [
             record["file_id"],
-            escape(_visible(record["filename"])),
+            safe(record["filename"]),
             status_text(record["status"]),
         ]
         counts = [f"{record['progress']['rows_read']:,}", f"{record['error_count']:,}"]
@@ -139,7 +137,7 @@ def _error_table(errors: Iterable[Record]) -> Table:
             str(error["line_number"]),
             error["column"] or "",
             error["reason"],
-            escape(_visible(error["value"])),
+            safe(error["value"]),
         )
     return table
 
@@ -173,9 +171,9 @@ def _number(value: float | None) -> str:
     return "-" if value is None else repr(value)
 
 
-def _visible(text: str) -> str:
-    """The text with what a terminal would act on made visible."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+def safe(text: str) -> str:
+    """Text from outside for the console: no markup, and nothing that a terminal would act on."""
+    return escape("".join(char if char.isprintable() else repr(char)[1:-1] for char in text))
 
 
 class Bars:
@@ -186,7 +184,7 @@ class Bars:
 
     def add(self, what: str, name: str, total: int) -> TaskID:
         """A bar of that many bytes."""
-        return self._progress.add_task(what, total=total, name=escape(_visible(name)))
+        return self._progress.add_task(what, total=total, name=safe(name))
 
     def advance(self, bar: TaskID, size: int) -> None:
         """So many bytes more."""
