@@ -22,6 +22,7 @@ from aggsvc.processor import Processor, ProcessorLimits
 from aggsvc.service import Service
 from aggsvc.settings import Settings
 from aggsvc.workers import WorkerPool
+from web.views import setup_pages
 
 log = structlog.get_logger()
 
@@ -32,6 +33,7 @@ def create_app(settings: Settings) -> web.Application:
     app[SETTINGS] = settings
     app[EVENT_STREAMS] = EventStreams()
     app.add_routes(ROUTES)
+    setup_pages(app)
     app.cleanup_ctx.extend((engine_threads, backends, service, workers, sweeper))
     app.on_shutdown.append(end_event_streams)
     return app

@@ -38,7 +38,10 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
     try:
         return await handler(request)
     except AggsvcError as error:
-        return _of_error(error)
+        status = status_of(error)
+        if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            log.exception("request broke", method=request.method, path=request.path)
+        return problem(status, str(error))
     except web.HTTPException as error:
         if error.status < HTTPStatus.BAD_REQUEST:
             raise
@@ -60,11 +63,10 @@ def problem(status: HTTPStatus, detail: str) -> web.Response:
     )
 
 
-def _of_error(error: AggsvcError) -> web.Response:
-    for kind in type(error).__mro__:
-        if kind in STATUSES:
-            return problem(STATUSES[kind], str(error))
-    raise error
+def status_of(error: AggsvcError) -> HTTPStatus:
+    """The status that answers an error of ours; one that no client can cause is 500."""
+    known = (STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
+    return next(known, HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
 def _of_http_exception(request: web.Request, error: web.HTTPException) -> web.Response:

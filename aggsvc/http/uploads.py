@@ -25,23 +25,34 @@ HOW = "send multipart/form-data with the CSV in the field 'file'"
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One file on its way in; its chunks end in InvalidRequest unless the whole body is right."""
+    """One file on its way in; its chunks raise InvalidRequest where the body is not right."""
 
     filename: str
     chunks: AsyncIterator[bytes]
 
 
 async def open_upload(request: web.Request) -> Upload:
-    """Find the field `file`; raises InvalidRequest, or UnsupportedMedia."""
+    """The one field `file`; raises InvalidRequest, or UnsupportedMedia."""
+    body = await _open_body(request)
+    part = await body.next_file()
+    if part is None:
+        raise InvalidRequest(f"the body has no field 'file'; {HOW}")
+    return Upload(clean_filename(part.filename), body.only(part))
+
+
+async def open_uploads(request: web.Request) -> AsyncIterator[Upload]:
+    """Each field `file` in turn, to be read before the next; raises as open_upload does."""
+    body = await _open_body(request)
+    while (part := await body.next_file()) is not None:
+        yield Upload(clean_filename(part.filename), body.chunks(part))
+
+
+async def _open_body(request: web.Request) -> "_Body":
     if not request.content_type.startswith("multipart/"):
         raise UnsupportedMedia(f"the body is {request.content_type}; {HOW}")
     if request.headers.get(CONTENT_ENCODING, "identity") != "identity":
         raise UnsupportedMedia("the body has a Content-Encoding; send it as it is")
-    body = _Body(await _multipart(request))
-    part = await body.next_file()
-    if part is None:
-        raise InvalidRequest(f"the body has no field 'file'; {HOW}")
-    return Upload(clean_filename(part.filename), body.chunks(part))
+    return _Body(await _multipart(request))
 
 
 async def _multipart(request: web.Request) -> MultipartReader:
@@ -67,9 +78,14 @@ class _Body:
         return None
 
     async def chunks(self, part: BodyPartReader) -> AsyncIterator[bytes]:
-        """The part's bytes; then the rest of the body is read, to see that all of it is right."""
+        """The part's bytes."""
         _require_plain(part)
         async for chunk in _read(part):
+            yield chunk
+
+    async def only(self, part: BodyPartReader) -> AsyncIterator[bytes]:
+        """The part's bytes; then the rest of the body is read, to see that all of it is right."""
+        async for chunk in self.chunks(part):
             yield chunk
         if await self.next_file() is not None:
             raise InvalidRequest("the body has more than one field 'file'; send one file a request")

@@ -1,0 +1,175 @@
+"""The pages: files with upload form, filter and search; one file with all that is known of it."""
+
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp_jinja2
+import jinja2
+from aiohttp import web
+
+from aggsvc.errors import AggsvcError, InvalidRequest
+from aggsvc.http.problems import status_of
+from aggsvc.http.uploads import open_uploads
+from aggsvc.keys import SERVICE
+from aggsvc.model import Status
+
+FOLDER = Path(__file__).parent
+PAGE_FILES = 25
+SHOWN_SENSORS = 100
+SECURITY_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def setup_pages(app: web.Application) -> None:
+    """Add the pages, their templates and static files to the app."""
+    environment = aiohttp_jinja2.setup(
+        app,
+        loader=jinja2.FileSystemLoader(FOLDER / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"bytes": format_bytes, "utc": format_utc, "count": "{:,}".format}
+    app.add_routes(
+        (
+            web.get("/", to_files, name="home"),
+            web.get("/ui", files_page, name="files_page"),
+            web.post("/ui", upload_files, name="upload_files"),
+            web.get("/ui/files/{file_id}", file_page, name="file_page"),
+            web.post("/ui/files/{file_id}/delete", delete_from_page, name="delete_from_page"),
+            web.post(
+                "/ui/files/{file_id}/reprocess", reprocess_from_page, name="reprocess_from_page"
+            ),
+            web.static("/static", FOLDER / "static", name="static"),
+        )
+    )
+
+
+@web.middleware
+async def page_error_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer what goes wrong on a page with a page."""
+    try:
+        return await handler(request)
+    except AggsvcError as error:
+        status = status_of(error)
+        if not request.path.startswith("/ui") or status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise
+        return render("error.html", request, {"title": status.phrase, "detail": str(error)}, status)
+
+
+async def to_files(_request: web.Request) -> web.Response:
+    """GET /: the files page."""
+    raise web.HTTPFound("/ui")
+
+
+async def files_page(request: web.Request) -> web.Response:
+    """GET /ui: the upload form and one page of files."""
+    return await show_files(request, [])
+
+
+async def upload_files(request: web.Request) -> web.Response:
+    """POST /ui: keep each file of the form; refusals are shown above the list."""
+    refused, accepted = [], 0
+    async for upload in open_uploads(request):
+        try:
+            await request.app[SERVICE].submit(upload.filename, upload.chunks)
+            accepted += 1
+        except InvalidRequest as error:
+            refused.append(f"{upload.filename}: {error}")
+    if not refused and not accepted:
+        refused.append("choose a CSV file first")
+    if refused:
+        return await show_files(request, refused, HTTPStatus.BAD_REQUEST)
+    raise web.HTTPSeeOther("/ui")
+
+
+async def show_files(
+    request: web.Request, refused: list[str], status: HTTPStatus = HTTPStatus.OK
+) -> web.Response:
+    """The files page, with what was refused."""
+    service = request.app[SERVICE]
+    wanted = request.query.get("status", "")
+    search = request.query.get("q", "")
+    page = await service.list(
+        status=Status(wanted) if wanted in set(Status) else None,
+        search=search,
+        limit=PAGE_FILES,
+        cursor=request.query.get("cursor") or None,
+    )
+    kept = {name: text for name, text in (("status", wanted), ("q", search)) if text}
+    context = {
+        "files": page.items,
+        "statuses": list(Status),
+        "counts": await service.count_by_status(),
+        "status": wanted,
+        "search": search,
+        "is_first": "cursor" not in request.query,
+        "first_url": "/ui?" + urlencode(kept),
+        "next_url": page.cursor and "/ui?" + urlencode({**kept, "cursor": page.cursor}),
+        "refused": refused,
+        "events_url": "/events",
+    }
+    return render("files.html", request, context, status)
+
+
+async def file_page(request: web.Request) -> web.Response:
+    """GET /ui/files/{file_id}: the record, its first errors, and what can be downloaded."""
+    record = await request.app[SERVICE].get(request.match_info["file_id"])
+    sensors = list(record.aggregates.per_sensor_count.items()) if record.aggregates else []
+    context = {
+        "file": record,
+        "sensors": sensors[:SHOWN_SENSORS],
+        "more_sensors": len(sensors) > SHOWN_SENSORS,
+        "events_url": None if record.status.is_final else f"/files/{record.file_id}/events",
+    }
+    return render("file.html", request, context)
+
+
+async def delete_from_page(request: web.Request) -> web.Response:
+    """POST /ui/files/{file_id}/delete: delete the file and go back to the list."""
+    await request.app[SERVICE].delete(request.match_info["file_id"])
+    raise web.HTTPSeeOther("/ui")
+
+
+async def reprocess_from_page(request: web.Request) -> web.Response:
+    """POST /ui/files/{file_id}/reprocess: queue the file again and show it."""
+    record = await request.app[SERVICE].reprocess(request.match_info["file_id"])
+    raise web.HTTPSeeOther(f"/ui/files/{record.file_id}")
+
+
+def render(
+    template: str,
+    request: web.Request,
+    context: dict[str, Any],
+    status: HTTPStatus = HTTPStatus.OK,
+) -> web.Response:
+    """The template as a page that loads nothing from elsewhere."""
+    response = aiohttp_jinja2.render_template(template, request, context, status=status)
+    response.headers.update(SECURITY_HEADERS)
+    return response
+
+
+def format_bytes(size: int) -> str:
+    """A size for a person, in powers of 1,024: 312 bytes, 1.5 KiB, 388.0 MiB."""
+    if size < 1024:
+        return f"{size} bytes"
+    amount, units = size / 1024, iter(("KiB", "MiB", "GiB"))
+    unit = next(units)
+    while amount >= 1024 and unit != "GiB":
+        amount, unit = amount / 1024, next(units)
+    return f"{amount:,.1f} {unit}"
+
+
+def format_utc(time: str | None) -> str:
+    """An RFC 3339 time for a person: 2025-10-01 08:12:10 UTC."""
+    return f"{time[:10]} {time[11:19]} UTC" if time else "-"
