@@ -10,15 +10,16 @@ import structlog
 from aiohttp import web
 
 from aggsvc.api.routes import ROUTES
-from aggsvc.backends import open_backends
+from aggsvc.backends import open_backends, state_table
 from aggsvc.errors import StoreUnavailable
 from aggsvc.events import EventHub
 from aggsvc.filetable import FileTable
 from aggsvc.http.problems import problem_middleware
 from aggsvc.http.streams import EventStreams
-from aggsvc.keys import BACKENDS, EVENT_STREAMS, SERVICE, SETTINGS, WORKERS
-from aggsvc.model import utc_now
+from aggsvc.keys import BACKENDS, EVENT_STREAMS, RECOVERY, SERVICE, SETTINGS, WORKERS
+from aggsvc.objects import FileObjects
 from aggsvc.processor import Processor, ProcessorLimits
+from aggsvc.recovery import Recovery
 from aggsvc.service import Service
 from aggsvc.settings import Settings
 from aggsvc.workers import WorkerPool
@@ -34,7 +35,7 @@ def create_app(settings: Settings) -> web.Application:
     app[EVENT_STREAMS] = EventStreams()
     app.add_routes(ROUTES)
     setup_pages(app)
-    app.cleanup_ctx.extend((engine_threads, backends, service, workers, sweeper))
+    app.cleanup_ctx.extend((engine_threads, backends, service, recovery, workers))
     app.on_shutdown.append(end_event_streams)
     return app
 
@@ -55,22 +56,42 @@ async def backends(app: web.Application) -> AsyncIterator[None]:
 
 
 async def service(app: web.Application) -> AsyncIterator[None]:
-    """The facade; what a crash left unfinished is queued before the first request."""
+    """The facade, and the pool that is to process what it queues."""
     settings, opened = app[SETTINGS], app[BACKENDS]
     events = EventHub()
+    objects = FileObjects(opened.objects, settings.mock_s3_bucket_name)
     files = FileTable(opened.table, settings.mock_dynamodb_table_name, events)
     limits = ProcessorLimits(settings.processor_max_attempts, settings.max_sensors)
-    processor = Processor(opened.objects, settings.mock_s3_bucket_name, files, limits)
-    app[SERVICE] = Service(
-        opened.objects, settings.mock_s3_bucket_name, files, opened.queue, events
-    )
+    processor = Processor(objects, files, limits)
+    app[SERVICE] = Service(objects, files, opened.queue, events)
     app[WORKERS] = WorkerPool(opened.queue, processor.process, settings.processor_worker_count)
-    if found := await app[SERVICE].recover():
+    app[RECOVERY] = Recovery(
+        objects, files, opened.queue, opened.table, state_table(settings.mock_dynamodb_table_name)
+    )
+    yield
+
+
+async def recovery(app: web.Application) -> AsyncIterator[None]:
+    """What a crash left is queued before the first request and swept beside the first ones."""
+    await app[RECOVERY].begin()
+    if found := await app[RECOVERY].requeue():
         log.info("recovered", files=found)
     # What start-up has made stays; without this each full collection would hold the loop over it.
     gc.collect()
     gc.freeze()
+    sweeping = asyncio.create_task(_sweep(app[RECOVERY]))
     yield
+    sweeping.cancel()
+    await asyncio.wait({sweeping})
+    await app[RECOVERY].end()
+
+
+async def _sweep(recovery: Recovery) -> None:
+    try:
+        if removed := await recovery.sweep():
+            log.warning("swept", objects=removed)
+    except StoreUnavailable as error:
+        log.warning("not swept", reason=str(error))
 
 
 async def workers(app: web.Application) -> AsyncIterator[None]:
@@ -78,22 +99,6 @@ async def workers(app: web.Application) -> AsyncIterator[None]:
     app[WORKERS].start()
     yield
     await app[WORKERS].stop()
-
-
-async def sweeper(app: web.Application) -> AsyncIterator[None]:
-    """Removes once, beside the first requests, the objects that a crash left without a record."""
-    sweeping = asyncio.create_task(_sweep(app[SERVICE], utc_now()))
-    yield
-    sweeping.cancel()
-    await asyncio.wait({sweeping})
-
-
-async def _sweep(service: Service, before: str) -> None:
-    try:
-        if removed := await service.sweep(before):
-            log.warning("swept", objects=removed)
-    except StoreUnavailable as error:
-        log.warning("not swept", reason=str(error))
 
 
 async def end_event_streams(app: web.Application) -> None:

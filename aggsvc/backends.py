@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from aggsvc.ports import FILES_SCHEMA, JobQueue, MetadataTable, ObjectStore
+from aggsvc.ports import FILES_SCHEMA, STATE_SCHEMA, JobQueue, MetadataTable, ObjectStore
 from aggsvc.settings import Settings
 from mocks.dynamodb import MockDynamoDB
 from mocks.files import Files
@@ -32,9 +32,17 @@ async def open_backends(settings: Settings) -> AsyncIterator[Backends]:
         table = await MockDynamoDB.open(
             files,
             settings.mock_dynamodb_persistence_path,
-            {settings.mock_dynamodb_table_name: FILES_SCHEMA},
+            {
+                settings.mock_dynamodb_table_name: FILES_SCHEMA,
+                state_table(settings.mock_dynamodb_table_name): STATE_SCHEMA,
+            },
         )
         stack.push_async_callback(table.close)
         queue = MockSQS()
         stack.push_async_callback(queue.close)
         yield Backends(objects, table, queue)
+
+
+def state_table(files_table: str) -> str:
+    """The name of the table in which the service notes its own state."""
+    return f"{files_table}_state"

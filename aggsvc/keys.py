@@ -4,6 +4,7 @@ from aiohttp import web
 
 from aggsvc.backends import Backends
 from aggsvc.http.streams import EventStreams
+from aggsvc.recovery import Recovery
 from aggsvc.service import Service
 from aggsvc.settings import Settings
 from aggsvc.workers import WorkerPool
@@ -11,5 +12,6 @@ from aggsvc.workers import WorkerPool
 SETTINGS = web.AppKey("SETTINGS", Settings)
 BACKENDS = web.AppKey("BACKENDS", Backends)
 SERVICE = web.AppKey("SERVICE", Service)
+RECOVERY = web.AppKey("RECOVERY", Recovery)
 WORKERS = web.AppKey("WORKERS", WorkerPool)
 EVENT_STREAMS = web.AppKey("EVENT_STREAMS", EventStreams)

@@ -103,6 +103,8 @@ FILES_SCHEMA = TableSchema(
     sorts=("filename", "size_bytes", "error_count", "processing_ms"),
 )
 
+STATE_SCHEMA = TableSchema(key="name", order="started_at", status="status", search="name", sorts=())
+
 
 @dataclass(frozen=True, slots=True)
 class ItemPage:

@@ -12,12 +12,11 @@ from aggsvc.engine.aggregate import Outcome, aggregate
 from aggsvc.errors import ConditionFailed, FileRejected, ObjectNotFound, StoreUnavailable
 from aggsvc.filetable import FileTable
 from aggsvc.model import FileRecord, Job, Progress, RowError, Status, object_key, utc_now
-from aggsvc.ports import ObjectStore
+from aggsvc.objects import FileObjects, report_key
 
 KEPT_ERRORS = 100
 LOGGED_ERRORS = 20
 PROGRESS_SECONDS = 0.5
-NDJSON = "application/x-ndjson"
 
 log = structlog.get_logger()
 
@@ -33,11 +32,8 @@ class ProcessorLimits:
 class Processor:
     """Processes jobs. A record that another has written or deleted meanwhile is left to it."""
 
-    def __init__(
-        self, objects: ObjectStore, bucket: str, files: FileTable, limits: ProcessorLimits
-    ) -> None:
+    def __init__(self, objects: FileObjects, files: FileTable, limits: ProcessorLimits) -> None:
         self._objects = objects
-        self._bucket = bucket
         self._files = files
         self._limits = limits
 
@@ -71,7 +67,7 @@ class Processor:
         )
 
     async def _run(self, record: FileRecord) -> None:
-        run = _Run(self._objects, self._bucket, self._files, record)
+        run = _Run(self._objects, self._files, record)
         try:
             await self._aggregate(run)
         except (StoreUnavailable, asyncio.CancelledError):
@@ -83,7 +79,7 @@ class Processor:
 
     async def _aggregate(self, run: "_Run") -> None:
         try:
-            async with self._objects.get_object(self._bucket, run.record.object_key) as upload:
+            async with self._objects.open(run.record.object_key) as upload:
                 outcome = await aggregate(
                     upload.chunks,
                     on_errors=run.take_errors,
@@ -136,12 +132,9 @@ class Processor:
 class _Run:
     """One attempt at one file: its record as last written, its row errors and its clock."""
 
-    def __init__(
-        self, objects: ObjectStore, bucket: str, files: FileTable, record: FileRecord
-    ) -> None:
+    def __init__(self, objects: FileObjects, files: FileTable, record: FileRecord) -> None:
         self.record = record
-        key = f"{record.file_id}/errors-{record.version}.ndjson"
-        self.report = ErrorReport(objects, bucket, key)
+        self.report = ErrorReport(objects, report_key(record))
         self._files = files
         self._kept: list[RowError] = []
         self._started = self._told = time.monotonic()
@@ -183,7 +176,7 @@ class _Run:
             progress=Progress(self.record.size_bytes, outcome.rows_read),
             aggregates=aggregates,
             error_count=outcome.error_count,
-            error_summary=dict(outcome.error_summary),
+            error_summary=dict(outcome.error_summary.most_common()),
             errors=tuple(self._kept),
             errors_key=errors_key,
         )
@@ -227,10 +220,9 @@ class ErrorReport:
     There is no object until the first error, and none at all unless `finish` is reached.
     """
 
-    def __init__(self, objects: ObjectStore, bucket: str, key: str) -> None:
+    def __init__(self, objects: FileObjects, key: str) -> None:
         self.count = 0
         self._objects = objects
-        self._bucket = bucket
         self._key = key
         self._lines: asyncio.Queue[bytes | None] = asyncio.Queue(1)
         self._writing: asyncio.Task[object] | None = None
@@ -239,9 +231,7 @@ class ErrorReport:
         """Write these errors next; raises what the store raises."""
         self.count += len(errors)
         if self._writing is None:
-            put = self._objects.put_object(
-                self._bucket, self._key, self._chunks(), content_type=NDJSON
-            )
+            put = self._objects.put_report(self._key, self._chunks())
             self._writing = asyncio.create_task(put)
         await self._hand_over(self._writing, await asyncio.to_thread(_to_lines, errors))
 
@@ -258,7 +248,7 @@ class ErrorReport:
         if self._writing is not None:
             self._writing.cancel()
             await asyncio.wait({self._writing})
-            await self._objects.delete_object(self._bucket, self._key)
+            await self._objects.remove_object(self._key)
 
     async def _chunks(self) -> AsyncIterator[bytes]:
         while (lines := await self._lines.get()) is not None:

@@ -1,4 +1,4 @@
-"""The facade: all that the API, the pages and recovery do with files."""
+"""The facade: all that the API and the pages do with files."""
 
 import asyncio
 import hashlib
@@ -12,27 +12,24 @@ import structlog
 from aggsvc.errors import Conflict, InvalidRequest
 from aggsvc.events import EventHub
 from aggsvc.filetable import FileTable, RecordPage
-from aggsvc.model import UNFINISHED, FileRecord, Job, Status, utc_now
-from aggsvc.ports import JobQueue, ObjectStore, StoredObject
-
-CSV = "text/csv"
+from aggsvc.model import FileRecord, Job, Status, utc_now
+from aggsvc.objects import FileObjects
+from aggsvc.ports import JobQueue, StoredObject
 
 log = structlog.get_logger()
 
 
 class Service:
-    """Submit, read, list, delete and reprocess files; recover what a crash left."""
+    """Submit, read, list, delete and reprocess files."""
 
     def __init__(
         self,
-        objects: ObjectStore,
-        bucket: str,
+        objects: FileObjects,
         files: FileTable,
         queue: JobQueue,
         events: EventHub,
     ) -> None:
         self._objects = objects
-        self._bucket = bucket
         self._files = files
         self._queue = queue
         self.events = events
@@ -45,16 +42,14 @@ class Service:
         file_id = uuid.uuid4().hex
         upload = _Upload(data)
         record = FileRecord(file_id, filename, 0, "", utc_now())
-        info = await self._objects.put_object(
-            self._bucket, record.object_key, upload.chunks(), content_type=CSV
-        )
+        info = await self._objects.put_upload(file_id, upload.chunks())
         record = replace(
             record, size_bytes=info.size, sha256=upload.sha256(), uploaded_at=utc_now()
         )
         try:
             await self._files.create(record)
         except BaseException:
-            await asyncio.shield(self._remove_objects(file_id))
+            await asyncio.shield(self._objects.remove(file_id))
             raise
         await self._queue.send(Job(file_id))
         log.info(
@@ -86,8 +81,8 @@ class Service:
         )
 
     def open_content(self, record: FileRecord) -> AbstractAsyncContextManager[StoredObject]:
-        """The raw upload."""
-        return self._objects.get_object(self._bucket, record.object_key)
+        """The raw upload; raises ObjectNotFound if the store has lost it."""
+        return self._objects.open(record.object_key)
 
     @asynccontextmanager
     async def open_errors(self, record: FileRecord) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -97,13 +92,15 @@ class Service:
         if record.errors_key is None:
             yield _nothing()
             return
-        async with self._objects.get_object(self._bucket, record.errors_key) as report:
+        async with self._objects.open(record.errors_key) as report:
             yield report.chunks
 
     async def delete(self, file_id: str) -> None:
         """Remove the record, then the objects; raises NotFound."""
-        await self._files.delete(await self._files.get(file_id))
-        await self._remove_objects(file_id)
+        record = await self._files.get(file_id)
+        await self._objects.mark_deleted(file_id)
+        await self._files.delete(record)
+        await self._objects.remove(file_id)
         log.info("file deleted", file_id=file_id)
 
     async def reprocess(self, file_id: str) -> FileRecord:
@@ -121,49 +118,14 @@ class Service:
         )
         waiting = await self._files.save(fresh)
         if record.errors_key is not None:
-            await self._objects.delete_object(self._bucket, record.errors_key)
+            await self._objects.remove_object(record.errors_key)
         await self._queue.send(Job(file_id))
         log.info("file queued again", file_id=file_id, status=waiting.status)
         return waiting
 
-    async def recover(self) -> int:
-        """Queue every file that waits or was being processed; returns how many there are."""
-        found = 0
-        for status in reversed(UNFINISHED):
-            async for record in self._files.each(status):
-                await self._queue.send(Job(record.file_id))
-                found += 1
-        return found
-
-    async def sweep(self, before: str) -> int:
-        """Remove objects last written before that time to which no record leads.
-
-        Returns how many; a crash leaves them between the steps of a submit, delete or reprocess.
-        """
-        start_after, removed = "", 0
-        while True:
-            page = await self._objects.list_objects(self._bucket, start_after=start_after)
-            for info in page.items:
-                await asyncio.sleep(0)  # a table in memory answers without giving way to others
-                if info.last_modified < before and await self._is_stray(info.key):
-                    await self._objects.delete_object(self._bucket, info.key)
-                    removed += 1
-            if page.next_key is None:
-                return removed
-            start_after = page.next_key
-
     async def count_by_status(self) -> dict[str, int]:
         """How many files there are of each status."""
         return await self._files.count_by_status()
-
-    async def _is_stray(self, key: str) -> bool:
-        record = await self._files.find(key.partition("/")[0])
-        return record is None or key not in (record.object_key, record.errors_key)
-
-    async def _remove_objects(self, file_id: str) -> None:
-        page = await self._objects.list_objects(self._bucket, prefix=f"{file_id}/")
-        for info in page.items:
-            await self._objects.delete_object(self._bucket, info.key)
 
 
 class _Upload:

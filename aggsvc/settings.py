@@ -11,7 +11,17 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from aggsvc.errors import BadSettings
 
+
+def _named(path: object) -> object:
+    if path == "":
+        raise ValueError("name a path")
+    return path
+
+
 Count = Annotated[int, Field(ge=1)]
+DataPath = Annotated[Path, BeforeValidator(_named)]
+# S3's rule for the names of buckets, as far as a pattern can say it.
+BucketName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
 
 # Names that people write for ours, as the environment of another project or an old note has them.
 MEANT = {
@@ -29,12 +39,12 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore")
 
-    mock_s3_bucket_name: Annotated[str, Field(min_length=1, max_length=63)] = "uploads"
-    mock_s3_root_path: Path = Path("./tmp/mock_s3")
+    mock_s3_bucket_name: BucketName = "uploads"
+    mock_s3_root_path: DataPath = Path("./tmp/mock_s3")
     mock_dynamodb_table_name: Annotated[str, Field(min_length=1, max_length=255)] = (
         "processing_results"
     )
-    mock_dynamodb_persistence_path: Path = Path("./tmp/mock_db.json")
+    mock_dynamodb_persistence_path: DataPath = Path("./tmp/mock_db.json")
     processor_worker_count: Annotated[int, Field(ge=1, le=256)] = 4
     processor_engine: Literal["auto", "rows"] = "auto"
     processor_max_attempts: Count = 3

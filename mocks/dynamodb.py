@@ -147,7 +147,7 @@ class MockDynamoDB:
             return self._tables[name]
         except KeyError:
             known = ", ".join(self._tables)
-            raise InvalidRequest(f"There is no table {name!r}; there is {known}.") from None
+            raise InvalidRequest(f"there is no table {name!r}; there is {known}") from None
 
     async def _write(self, table: "_Table", key: str, entry: bytes, row: Row | None) -> None:
         done = self._journal.append(entry, partial(table.settle, key, row))
@@ -182,7 +182,7 @@ class _Table:
         name = self.schema.key
         key = item.get(name) if isinstance(item, dict) else None
         if not isinstance(key, str) or not key or _text_size(key) > MAX_KEY:
-            raise InvalidRequest(f"{name} must be text of 1 to {MAX_KEY} bytes of UTF-8.")
+            raise InvalidRequest(f"{name} must be text of 1 to {MAX_KEY} bytes of UTF-8")
         return key
 
     def row(self, entry: bytes, key: str, item: Item) -> Row:
@@ -211,7 +211,7 @@ class _Table:
         newest = self._pending[key][1] if key in self._pending else self.rows.get(key)
         if (newest[VERSION] if newest else 0) != expected:
             found = f"version {newest[VERSION]}" if newest else "no item"
-            raise ConditionFailed(f"{key}: expected version {expected}, there is {found}.")
+            raise ConditionFailed(f"{key}: expected version {expected}, there is {found}")
 
     def expect(self, key: str, row: Row | None) -> None:
         """Note a write that is to be settled."""
@@ -265,7 +265,7 @@ class _Walk:
         self._descending = sort.startswith("-") or not sort
         if self._attribute not in table.indexes or sort == "-":
             known = ", ".join(table.indexes)
-            raise InvalidRequest(f"Cannot sort by {sort!r}; there is {known}, or - before one.")
+            raise InvalidRequest(f"cannot sort by {sort!r}; there is {known}, or - before one")
         self._low: Position | None = None
         self._high: Position | None = None
         if status is not None and not sort:
@@ -365,7 +365,7 @@ def _ranked(attribute: str, value: Any) -> tuple[int, Any]:
         return _rank(value)
     except TypeError:
         raise InvalidRequest(
-            f"{attribute} must be text, a number or null: it is listed by."
+            f"{attribute} must be text, a number or null: it is listed by"
         ) from None
 
 
@@ -382,7 +382,7 @@ def _rank(value: Any) -> tuple[int, Any]:
 
 def _check_limit(limit: int) -> None:
     if not 1 <= limit <= MAX_LIMIT:
-        raise InvalidRequest(f"limit must be 1 to {MAX_LIMIT}, not {limit}.")
+        raise InvalidRequest(f"limit must be 1 to {MAX_LIMIT}, not {limit}")
 
 
 def _cursor(listing: list[Any], mark: list[Any]) -> str:
@@ -397,20 +397,20 @@ def _open_cursor(cursor: str, listing: list[Any], types: list[type]) -> list[Any
     except (ValueError, TypeError):
         sound = False
     if not sound:
-        raise InvalidRequest("The cursor is not one of this listing; begin without one.")
+        raise InvalidRequest("the cursor is not one of this listing; begin without one")
     return list(mark)
 
 
 def _check_size(item: Item, key: str) -> None:
     size = sum(_text_size(name) + _size(value, 1) for name, value in item.items())
     if size > MAX_ITEM:
-        raise ItemTooLarge(f"The item {key} has {size} bytes; at most {MAX_ITEM} are allowed.")
+        raise ItemTooLarge(f"the item {key} has {size} bytes; at most {MAX_ITEM} are allowed")
 
 
 def _size(value: Any, depth: int) -> int:
     """The value's bytes by DynamoDB's rule; raises InvalidRequest for one that is not JSON."""
     if depth > MAX_DEPTH:
-        raise InvalidRequest(f"An item may nest {MAX_DEPTH} levels deep, not more.")
+        raise InvalidRequest(f"an item may nest {MAX_DEPTH} levels deep, not more")
     if value is None or isinstance(value, bool):
         return 1
     if isinstance(value, str):
@@ -422,23 +422,23 @@ def _size(value: Any, depth: int) -> int:
     if isinstance(value, dict):
         parts = value.items()
         return 3 + sum(1 + _text_size(name) + _size(part, depth + 1) for name, part in parts)
-    raise InvalidRequest(f"An item has JSON values only, not {type(value).__name__}.")
+    raise InvalidRequest(f"an item has JSON values only, not {type(value).__name__}")
 
 
 def _text_size(text: Any) -> int:
     try:
         return len(text.encode())
     except UnicodeEncodeError:
-        raise InvalidRequest("Text with a lone surrogate is no UTF-8.") from None
+        raise InvalidRequest("text with a lone surrogate is no UTF-8") from None
     except AttributeError:
-        raise InvalidRequest(f"Names in an item must be text, not {text!r}.") from None
+        raise InvalidRequest(f"names in an item must be text, not {text!r}") from None
 
 
 def _number_size(number: float) -> int:
     if isinstance(number, int):
         if not -(2**63) <= number < 2**64:
-            raise InvalidRequest("An integer in an item must fit 64 bits.")
+            raise InvalidRequest("an integer in an item must fit 64 bits")
     elif not math.isfinite(number):
-        raise InvalidRequest(f"A number in an item must be finite, not {number}.")
+        raise InvalidRequest(f"A number in an item must be finite, not {number}")
     digits = repr(abs(number)).split("e")[0].replace(".", "").strip("0")
     return (len(digits) + 1) // 2 + 1 + (number < 0)

@@ -41,7 +41,11 @@ class SyncFailed(StoreUnavailable):
 
 
 class FileMissing(StoreUnavailable):
-    """There is no file of this name."""
+    """there is no file of this name."""
+
+
+# Not every system has fdatasync; fsync promises all that it does.
+_sync = getattr(os, "fdatasync", os.fsync)
 
 
 class Disk:
@@ -72,7 +76,7 @@ class Disk:
 
     def sync(self, fd: int) -> None:
         """Make the file's bytes and size durable."""
-        os.fdatasync(fd)
+        _sync(fd)
 
     def close(self, fd: int) -> None:
         """Close the file."""
@@ -105,7 +109,7 @@ def _available(doing: str, path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StoreUnavailable(f"Cannot {doing} {path}: {error.strerror}.") from error
+        raise StoreUnavailable(f"cannot {doing} {path}: {error.strerror}") from error
 
 
 @contextmanager
@@ -114,7 +118,7 @@ def _synced(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise SyncFailed(f"The disk failed to keep {path}: {error.strerror}.") from error
+        raise SyncFailed(f"the disk failed to keep {path}: {error.strerror}") from error
 
 
 @contextmanager
@@ -126,8 +130,8 @@ def starting(doing: str, path: Path) -> Iterator[None]:
         cause = error if isinstance(error, OSError) else error.__cause__
         reason = cause.strerror if isinstance(cause, OSError) else str(error)
         raise StartRefused(
-            f"Cannot {doing} {path}: {reason}; "
-            "let this user read and write there, or choose another place for the data."
+            f"cannot {doing} {path}: {reason}; "
+            "let this user read and write there, or choose another place for the data"
         ) from error
 
 
@@ -143,7 +147,7 @@ class WriteGate:
         if self._cause:
             raise StoreUnavailable(
                 f"{self._store} is read-only since an fsync failed ({self._cause}); "
-                "check the disk, then restart the service."
+                "check the disk, then restart the service"
             ) from self._cause
 
     @contextmanager
@@ -281,9 +285,9 @@ class Files:
         try:
             return await aiofiles.open(path, "rb", executor=self._pool)
         except FileNotFoundError as error:
-            raise FileMissing(f"{path} is missing.") from error
+            raise FileMissing(f"{path} is missing") from error
         except OSError as error:
-            raise StoreUnavailable(f"Cannot read {path}: {error.strerror}.") from error
+            raise StoreUnavailable(f"cannot read {path}: {error.strerror}") from error
 
     def _create_log(self, path: Path) -> int:
         with _available("create", path):
@@ -492,7 +496,7 @@ class Reader:
             while length > 0:
                 chunk = await self._file.read(min(CHUNK, length))
                 if not chunk:
-                    raise StoreUnavailable(f"{self._path} became shorter while it was read.")
+                    raise StoreUnavailable(f"{self._path} became shorter while it was read")
                 length -= len(chunk)
                 yield chunk
 
@@ -558,7 +562,7 @@ def _read_small(path: Path, tail: int) -> WholeFile | None:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError as error:
-        raise FileMissing(f"{path} is missing.") from error
+        raise FileMissing(f"{path} is missing") from error
     try:
         stat = os.fstat(fd)
         if stat.st_size > CHUNK:
@@ -615,5 +619,5 @@ def _in_use(folder: Path, holder: str) -> str:
     pid, _, description = holder.partition(" ")
     return (
         f"{folder} is in use by process {pid or 'unknown'} ({description or 'no description'}); "
-        "stop it, or choose other data folders."
+        "stop it, or choose other data folders"
     )

@@ -62,7 +62,7 @@ class Journal:
         self._oldest = recovered.first
         self._compact_at = max(COMPACT_AT, recovered.snapshot_size)
         self._state: Callable[[], Sequence[bytes]] = tuple
-        self._gate = WriteGate(f"The table at {path}")
+        self._gate = WriteGate(f"the table at {path}")
         self._waiting = _Batch()
         self._flusher: asyncio.Task[None] | None = None
         self._compaction: asyncio.Task[None] | None = None
@@ -120,7 +120,7 @@ class Journal:
     def _check(self) -> None:
         self._gate.check()
         if self._closed:
-            raise StoreUnavailable(f"The table at {self._path} is closed.")
+            raise StoreUnavailable(f"the table at {self._path} is closed")
 
     async def _flush(self) -> None:
         while self._waiting.entries:
@@ -265,7 +265,7 @@ def _require_whole(path: Path, first: int, live: list[int], *, has_snapshot: boo
     lost = _journal(path, missing) if has_snapshot or first in live else path
     raise DamagedStore(
         f"{lost} is missing; restore it from a copy, "
-        f"or move {path.name} and {path.name}.journal.* away to start empty."
+        f"or move {path.name} and {path.name}.journal.* away to start empty"
     )
 
 
@@ -335,7 +335,7 @@ def _damaged(file: Path, offset: int, what: str, store: Path | None = None) -> D
     name = (store or file).name
     return DamagedStore(
         f"{file} is damaged at byte {offset}: {what}; restore it from a copy, "
-        f"or move {name} and {name}.journal.* away to start empty."
+        f"or move {name} and {name}.journal.* away to start empty"
     )
 
 

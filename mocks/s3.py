@@ -64,7 +64,7 @@ class MockS3:
         self._root = root
         self._lock = lock
         self._buckets = buckets
-        self._gate = WriteGate(f"The object store at {root}")
+        self._gate = WriteGate(f"the object store at {root}")
         self._turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
         self._warned: set[Path] = set()
 
@@ -308,9 +308,9 @@ def _key_bytes(key: str) -> bytes:
     try:
         raw = key.encode()
     except UnicodeEncodeError:
-        raise InvalidRequest("A key must be UTF-8; this one has a lone surrogate.") from None
+        raise InvalidRequest("A key must be UTF-8; this one has a lone surrogate") from None
     if not 1 <= len(raw) <= MAX_KEY:
-        raise InvalidRequest(f"A key must have 1 to {MAX_KEY} bytes of UTF-8, not {len(raw)}.")
+        raise InvalidRequest(f"A key must have 1 to {MAX_KEY} bytes of UTF-8, not {len(raw)}")
     return raw
 
 
@@ -318,19 +318,19 @@ def _bucket_name(bucket: str) -> str:
     if not BUCKET.fullmatch(bucket):
         raise InvalidRequest(
             f"{bucket!r} is no bucket name: 3 to 63 lower-case letters, digits, dots and hyphens, "
-            "with a letter or digit at either end."
+            "with a letter or digit at either end"
         )
     return bucket
 
 
 def _check_limit(limit: int) -> None:
     if not 1 <= limit <= MAX_LIMIT:
-        raise InvalidRequest(f"limit must be 1 to {MAX_LIMIT}, not {limit}.")
+        raise InvalidRequest(f"limit must be 1 to {MAX_LIMIT}, not {limit}")
 
 
 def _check_content_type(content_type: str) -> None:
     if not content_type.isascii() or len(content_type) > MAX_CONTENT_TYPE:
-        raise InvalidRequest(f"A content type must be ASCII of at most {MAX_CONTENT_TYPE} bytes.")
+        raise InvalidRequest(f"A content type must be ASCII of at most {MAX_CONTENT_TYPE} bytes")
 
 
 def _describe(path: Path, end: FileEnd, key: str) -> ObjectInfo:
@@ -353,12 +353,12 @@ def _parse_trailer(path: Path, end: FileEnd) -> tuple[_Trailer, int]:
 
 def _damaged(path: Path, what: str) -> StoreUnavailable:
     return StoreUnavailable(
-        f"{path} is damaged: {what}; restore it from a copy, or delete this object."
+        f"{path} is damaged: {what}; restore it from a copy, or delete this object"
     )
 
 
 def _not_found(bucket: str, key: str) -> ObjectNotFound:
-    return ObjectNotFound(f"There is no object {key!r} in the bucket {bucket}.")
+    return ObjectNotFound(f"there is no object {key!r} in the bucket {bucket}")
 
 
 def _span(info: ObjectInfo, byte_range: tuple[int, int] | None) -> tuple[int, int]:
@@ -367,5 +367,5 @@ def _span(info: ObjectInfo, byte_range: tuple[int, int] | None) -> tuple[int, in
         return 0, info.size
     first, last = byte_range
     if not 0 <= first <= last or first >= info.size:
-        raise InvalidRequest(f"Bytes {first}-{last} are not in an object of {info.size} bytes.")
+        raise InvalidRequest(f"bytes {first}-{last} are not in an object of {info.size} bytes")
     return first, min(last + 1, info.size) - first

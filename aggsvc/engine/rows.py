@@ -24,6 +24,7 @@ from aggsvc.errors import FileRejected
 from aggsvc.model import RowError
 
 COLUMNS = ("sensor_id", "timestamp", "value")
+OTHER_DELIMITERS = (";", "\t", "|", ",")
 MAX_SENSOR_BYTES = 256
 VALUE_CHARS = 200
 # Rows judged together: enough to pay for the patterns, few enough that one bad row costs little.
@@ -69,21 +70,29 @@ def read_header(record: bytes, delimiter: str = ",") -> Header:
     if "\0" in text:
         raise FileRejected("the header has a NUL byte; is this a CSV file in UTF-8?")
     (fields,) = _finish(_take(_reader(text + "\n", delimiter), 1))
-    names = [name.strip().casefold() for name in fields]
-    _check_columns(names)
+    _check_columns(fields, delimiter)
+    names = list(map(_column_name, fields))
     sensor_id, timestamp, value = map(names.index, COLUMNS)
     return Header(len(names), sensor_id, timestamp, value, delimiter)
 
 
-def _check_columns(names: Sequence[str]) -> None:
+def _column_name(field: str) -> str:
+    return field.strip().casefold()
+
+
+def _check_columns(fields: Row, delimiter: str) -> None:
+    names = list(map(_column_name, fields))
     missing = [column for column in COLUMNS if column not in names]
     doubled = [column for column in COLUMNS if names.count(column) > 1]
     if not missing and not doubled:
         return
     wrong = "has no column" if missing else "has more than one column"
-    found = ", ".join(repr(name) for name in names)
+    found = ", ".join(repr(field.strip()) for field in fields)[:1000]
+    other = next((char for char in OTHER_DELIMITERS if len(fields) == 1 and char in fields[0]), "")
+    hint = f"; fields must be separated by {delimiter!r}, not {other!r}" if other else ""
     raise FileRejected(
-        f"the header {wrong} {' and '.join(missing or doubled)}; columns found: {found[:1000]}"
+        f"the header {wrong} {' and no '.join(missing) or ' and '.join(doubled)}; "
+        f"columns found: {found}{hint}"
     )
 
 

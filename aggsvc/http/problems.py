@@ -59,7 +59,10 @@ def problem(status: HTTPStatus, detail: str) -> web.Response:
     body = {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail}
     headers = {"Retry-After": RETRY_SECONDS} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
     return web.Response(
-        status=status, body=orjson.dumps(body), content_type=PROBLEM_JSON, headers=headers
+        status=status,
+        body=orjson.dumps(body, option=orjson.OPT_APPEND_NEWLINE),
+        content_type=PROBLEM_JSON,
+        headers=headers,
     )
 
 

@@ -306,9 +306,9 @@ async def test_a_second_opening_names_the_holder(table, files, tmp_path):
 
 async def test_a_path_that_cannot_be_used_refuses_the_start(files, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StartRefused, match=r"Cannot .*file.*choose another place"):
+    with pytest.raises(StartRefused, match=r"cannot .*file.*choose another place"):
         await MockDynamoDB.open(files, tmp_path / "file" / "db.json", {})
-    with pytest.raises(StartRefused, match=r"Cannot .*choose another place"):
+    with pytest.raises(StartRefused, match=r"cannot .*choose another place"):
         await MockDynamoDB.open(files, tmp_path, {})
 
 

@@ -197,9 +197,9 @@ async def test_another_process_is_kept_out_until_the_holder_dies(tmp_path):
 
 async def test_a_root_that_is_a_file_refuses_the_start(files, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StartRefused, match=r"Cannot .*file.*choose another place"):
+    with pytest.raises(StartRefused, match=r"cannot .*file.*choose another place"):
         await MockS3.open(files, tmp_path / "file" / "s3")
-    with pytest.raises(StartRefused, match=r"Cannot .*file.*choose another place"):
+    with pytest.raises(StartRefused, match=r"cannot .*file.*choose another place"):
         await MockS3.open(files, tmp_path / "file")
 
 
