@@ -14,9 +14,10 @@ from aggsvc.backends import open_backends, state_table
 from aggsvc.errors import StoreUnavailable
 from aggsvc.events import EventHub
 from aggsvc.filetable import FileTable
+from aggsvc.health import Health
 from aggsvc.http.problems import problem_middleware
 from aggsvc.http.streams import EventStreams
-from aggsvc.keys import BACKENDS, EVENT_STREAMS, RECOVERY, SERVICE, SETTINGS, WORKERS
+from aggsvc.keys import BACKENDS, EVENT_STREAMS, HEALTH, RECOVERY, SERVICE, SETTINGS, WORKERS
 from aggsvc.objects import FileObjects
 from aggsvc.processor import Processor, ProcessorLimits
 from aggsvc.recovery import Recovery
@@ -65,6 +66,7 @@ async def service(app: web.Application) -> AsyncIterator[None]:
     processor = Processor(objects, files, limits)
     app[SERVICE] = Service(objects, files, opened.queue, events)
     app[WORKERS] = WorkerPool(opened.queue, processor.process, settings.processor_worker_count)
+    app[HEALTH] = Health(opened.objects, opened.table, opened.queue, app[WORKERS])
     app[RECOVERY] = Recovery(
         objects, files, opened.queue, opened.table, state_table(settings.mock_dynamodb_table_name)
     )

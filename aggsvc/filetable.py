@@ -1,6 +1,7 @@
 """The records of files in the metadata table: read, written by version, and told as events."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass, replace
 
 from aggsvc.errors import NotFound
@@ -39,7 +40,7 @@ class FileTable:
 
     async def create(self, record: FileRecord) -> None:
         """Add a record; raises ConditionFailed if its id is taken."""
-        await self._table.put_item(self._name, record.to_item(), expected_version=0)
+        await _settled(self._table.put_item(self._name, record.to_item(), expected_version=0))
         self._events.publish(FileEvent.of(record))
 
     async def save(self, record: FileRecord, event: str = "status") -> FileRecord:
@@ -48,7 +49,9 @@ class FileTable:
         Raises ConditionFailed if it was written or deleted by another since.
         """
         saved = replace(record, version=record.version + 1)
-        await self._table.put_item(self._name, saved.to_item(), expected_version=record.version)
+        await _settled(
+            self._table.put_item(self._name, saved.to_item(), expected_version=record.version)
+        )
         self._events.publish(FileEvent.of(saved, event))
         return saved
 
@@ -86,3 +89,14 @@ class FileTable:
     async def count_by_status(self) -> dict[str, int]:
         """How many files there are of each status."""
         return await self._table.count_by_status(self._name)
+
+
+async def _settled(write: Coroutine[None, None, None]) -> None:
+    """Do the write; if cancelled meanwhile, be so only once it is known to have landed or not."""
+    writing = asyncio.ensure_future(write)
+    try:
+        await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        await asyncio.wait({writing})
+        writing.cancelled() or writing.exception()
+        raise

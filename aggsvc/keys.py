@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from aggsvc.backends import Backends
+from aggsvc.health import Health
 from aggsvc.http.streams import EventStreams
 from aggsvc.recovery import Recovery
 from aggsvc.service import Service
@@ -11,6 +12,7 @@ from aggsvc.workers import WorkerPool
 
 SETTINGS = web.AppKey("SETTINGS", Settings)
 BACKENDS = web.AppKey("BACKENDS", Backends)
+HEALTH = web.AppKey("HEALTH", Health)
 SERVICE = web.AppKey("SERVICE", Service)
 RECOVERY = web.AppKey("RECOVERY", Recovery)
 WORKERS = web.AppKey("WORKERS", WorkerPool)

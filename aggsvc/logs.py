@@ -2,11 +2,13 @@
 
 import logging
 import sys
+import warnings
 from typing import Any
 
 import orjson
 import structlog
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.multipart import BadContentDispositionHeader, BadContentDispositionParam
 
 SHARED = (
     structlog.contextvars.merge_contextvars,
@@ -21,6 +23,8 @@ def configure_logging(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_formatter(for_person=sys.stderr.isatty()))
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    for category in (BadContentDispositionHeader, BadContentDispositionParam):
+        warnings.filterwarnings("ignore", category=category)  # refused, not logged
     logging.getLogger("aiohttp.server").addFilter(_without_traceback)
     structlog.configure(
         processors=[

@@ -1,6 +1,7 @@
 """One job, start to end: claim the file, run the engine over it, write what came out."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -56,15 +57,18 @@ class Processor:
         if record.attempts >= self._limits.max_attempts:
             await self._finish(record, message=_gave_up(record.attempts))
             return None
-        return await self._files.save(
-            replace(
-                record,
-                status=Status.PROCESSING,
-                started_at=utc_now(),
-                attempts=record.attempts + 1,
-                progress=Progress(),
-            )
+        claimed = replace(
+            record,
+            status=Status.PROCESSING,
+            started_at=utc_now(),
+            attempts=record.attempts + 1,
+            progress=Progress(),
         )
+        try:
+            return await self._files.save(claimed)
+        except asyncio.CancelledError:
+            await asyncio.shield(self._give_back(_Run(self._objects, self._files, claimed)))
+            raise
 
     async def _run(self, record: FileRecord) -> None:
         run = _Run(self._objects, self._files, record)
@@ -81,7 +85,7 @@ class Processor:
         try:
             async with self._objects.open(run.record.object_key) as upload:
                 outcome = await aggregate(
-                    upload.chunks,
+                    run.counted(upload.chunks),
                     on_errors=run.take_errors,
                     on_progress=run.take_progress,
                     max_sensors=self._limits.max_sensors,
@@ -115,18 +119,31 @@ class Processor:
 
     async def _give_back(self, run: "_Run") -> None:
         """Leave the file as if this attempt had not been made: its end was not the file's doing."""
-        await run.report.discard()
-        waiting = replace(
-            run.record,
-            status=Status.UPLOADED,
-            attempts=run.record.attempts - 1,
-            started_at=None,
-            progress=Progress(),
-        )
         try:
-            await self._files.save(waiting)
+            now = await self._files.find(run.record.file_id)
+            if now is not None and now.errors_key == run.report.key:
+                return  # the result had landed
+            if now is not None and _is_attempt(now, run.record):
+                await self._files.save(
+                    replace(
+                        now,
+                        status=Status.UPLOADED,
+                        attempts=now.attempts - 1,
+                        started_at=None,
+                        progress=Progress(),
+                    )
+                )
         except (ConditionFailed, StoreUnavailable) as error:
             log.warning("not given back", reason=str(error))
+        with contextlib.suppress(StoreUnavailable):
+            await run.report.discard()
+
+
+def _is_attempt(now: FileRecord, ours: FileRecord) -> bool:
+    return not now.status.is_final and (now.started_at, now.attempts) == (
+        ours.started_at,
+        ours.attempts,
+    )
 
 
 class _Run:
@@ -137,6 +154,7 @@ class _Run:
         self.report = ErrorReport(objects, report_key(record))
         self._files = files
         self._kept: list[RowError] = []
+        self._bytes_read = self._rows_read = 0
         self._started = self._told = time.monotonic()
 
     def elapsed_ms(self) -> int:
@@ -151,13 +169,26 @@ class _Run:
         self._kept += errors[: max(0, KEPT_ERRORS - seen)]
         await self.report.add(errors)
 
+    async def counted(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """The upload's chunks; what came is progress, however long a block takes to fill."""
+        async for chunk in chunks:
+            self._bytes_read += len(chunk)
+            await self._tell()
+            yield chunk
+
     async def take_progress(self, progress: Progress) -> None:
+        """Note how many rows were read."""
+        self._rows_read = progress.rows_read
+        await self._tell()
+
+    async def _tell(self) -> None:
         """Write and tell the progress, at most once in PROGRESS_SECONDS."""
         if time.monotonic() - self._told >= PROGRESS_SECONDS:
+            self._told = time.monotonic()
+            progress = Progress(self._bytes_read, self._rows_read)
             self.record = await self._files.save(
                 replace(self.record, progress=progress), event="progress"
             )
-            self._told = time.monotonic()
 
     async def complete(self, outcome: Outcome) -> None:
         """Write the result of the whole file."""
@@ -223,7 +254,7 @@ class ErrorReport:
     def __init__(self, objects: FileObjects, key: str) -> None:
         self.count = 0
         self._objects = objects
-        self._key = key
+        self.key = key
         self._lines: asyncio.Queue[bytes | None] = asyncio.Queue(1)
         self._writing: asyncio.Task[object] | None = None
 
@@ -231,7 +262,7 @@ class ErrorReport:
         """Write these errors next; raises what the store raises."""
         self.count += len(errors)
         if self._writing is None:
-            put = self._objects.put_report(self._key, self._chunks())
+            put = self._objects.put_report(self.key, self._chunks())
             self._writing = asyncio.create_task(put)
         await self._hand_over(self._writing, await asyncio.to_thread(_to_lines, errors))
 
@@ -241,14 +272,14 @@ class ErrorReport:
             return None
         await self._hand_over(self._writing, None)
         await self._writing
-        return self._key
+        return self.key
 
     async def discard(self) -> None:
         """Leave nothing of the report behind."""
         if self._writing is not None:
             self._writing.cancel()
             await asyncio.wait({self._writing})
-            await self._objects.remove_object(self._key)
+            await self._objects.remove_object(self.key)
 
     async def _chunks(self) -> AsyncIterator[bytes]:
         while (lines := await self._lines.get()) is not None:

@@ -4,13 +4,17 @@ import asyncio
 import hashlib
 import uuid
 from collections.abc import AsyncIterable, AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+)
 from dataclasses import replace
 
 import structlog
 
 from aggsvc.errors import Conflict, InvalidRequest
-from aggsvc.events import EventHub
+from aggsvc.events import Event, EventHub, FileDeleted, FileEvent, Subscription
 from aggsvc.filetable import FileTable, RecordPage
 from aggsvc.model import FileRecord, Job, Status, utc_now
 from aggsvc.objects import FileObjects
@@ -32,7 +36,7 @@ class Service:
         self._objects = objects
         self._files = files
         self._queue = queue
-        self.events = events
+        self._events = events
 
     async def submit(self, filename: str, data: AsyncIterable[bytes]) -> FileRecord:
         """Keep an upload durably and queue it; on any error nothing of it is left.
@@ -42,14 +46,14 @@ class Service:
         file_id = uuid.uuid4().hex
         upload = _Upload(data)
         record = FileRecord(file_id, filename, 0, "", utc_now())
-        info = await self._objects.put_upload(file_id, upload.chunks())
-        record = replace(
-            record, size_bytes=info.size, sha256=upload.sha256(), uploaded_at=utc_now()
-        )
         try:
+            info = await self._objects.put_upload(file_id, upload.chunks())
+            record = replace(
+                record, size_bytes=info.size, sha256=upload.sha256(), uploaded_at=utc_now()
+            )
             await self._files.create(record)
         except BaseException:
-            await asyncio.shield(self._objects.remove(file_id))
+            await asyncio.shield(self._undo(file_id))
             raise
         await self._queue.send(Job(file_id))
         log.info(
@@ -61,6 +65,12 @@ class Service:
             size_bytes=info.size,
         )
         return record
+
+    async def _undo(self, file_id: str) -> None:
+        record = await self._files.find(file_id)
+        if record is not None:
+            await self._files.delete(record)
+        await self._objects.remove(file_id)
 
     async def get(self, file_id: str) -> FileRecord:
         """The record of a file; raises NotFound."""
@@ -101,7 +111,7 @@ class Service:
         await self._objects.mark_deleted(file_id)
         await self._files.delete(record)
         await self._objects.remove(file_id)
-        log.info("file deleted", file_id=file_id)
+        log.info("file deleted", file_id=file_id, object_key=record.object_key)
 
     async def reprocess(self, file_id: str) -> FileRecord:
         """Queue a finished file again; raises NotFound, and Conflict while it waits or runs."""
@@ -117,15 +127,44 @@ class Service:
             version=record.version,
         )
         waiting = await self._files.save(fresh)
+        await self._queue.send(Job(file_id))
         if record.errors_key is not None:
             await self._objects.remove_object(record.errors_key)
-        await self._queue.send(Job(file_id))
-        log.info("file queued again", file_id=file_id, status=waiting.status)
+        log.info(
+            "file queued again",
+            file_id=file_id,
+            object_key=record.object_key,
+            status=waiting.status,
+        )
         return waiting
+
+    @asynccontextmanager
+    async def watch(self, file_id: str) -> AsyncIterator[AsyncIterator[Event]]:
+        """The state of a file now, then each change; ends with its end. Raises NotFound."""
+        with self._events.subscribe(file_id) as changes:
+            yield _until_final(FileEvent.of(await self._files.get(file_id)), changes)
+
+    def watch_all(self) -> AbstractContextManager[Subscription]:
+        """Every change of any file from now on."""
+        return self._events.subscribe()
 
     async def count_by_status(self) -> dict[str, int]:
         """How many files there are of each status."""
         return await self._files.count_by_status()
+
+
+async def _until_final(first: FileEvent, changes: Subscription) -> AsyncIterator[Event]:
+    yield first
+    if first.status.is_final:
+        return
+    async for event in changes:
+        if isinstance(event, FileEvent) and event.version <= first.version:
+            continue  # it was under way while the state was read
+        yield event
+        if isinstance(event, FileDeleted) or (
+            isinstance(event, FileEvent) and event.status.is_final
+        ):
+            return
 
 
 class _Upload:

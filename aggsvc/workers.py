@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from aggsvc.model import Job
+from aggsvc.model import Job, object_key
 from aggsvc.ports import JobQueue
 
 DRAIN_SECONDS = 30.0
@@ -72,11 +72,18 @@ class WorkerPool:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine of ours always runs in a task
         while not self._stopping:
+            job = None
             try:
                 async with self._queue.lease() as job:
                     self._busy.add(task)
                     await self._handle(job)
             except Exception as error:  # the job was given back; the consumer goes on
-                log.warning("job given back", reason=str(error), exc_info=not str(error))
+                log.warning(
+                    "job given back",
+                    file_id=job and job.file_id,
+                    object_key=job and object_key(job.file_id),
+                    reason=str(error),
+                    exc_info=not str(error),
+                )
             finally:
                 self._busy.discard(task)

@@ -193,7 +193,12 @@ class Files:
 
     async def finish(self, work: Coroutine[Any, Any, T]) -> T:
         """Do the work to its end, even if the caller is cancelled."""
-        return await asyncio.shield(self.spawn(work))
+        task = self.spawn(work)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await asyncio.wait({task})
+            raise
 
     def new_file(self, folder: Path, prefix: str = ".tmp-") -> "NewFile":
         """A file that appears whole under its own name or not at all."""
@@ -327,7 +332,7 @@ class Files:
     def _make_folder(self, folder: Path) -> None:
         if folder.is_dir():
             return
-        if folder.exists():
+        if folder.exists() and not folder.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
         self._make_folder(folder.parent)
         self.disk.mkdir(folder)

@@ -14,12 +14,14 @@ import structlog
 from blockbuster import blockbuster_ctx
 from structlog.testing import capture_logs
 
-from aggsvc.backends import open_backends
+from aggsvc.backends import open_backends, state_table
 from aggsvc.events import EventHub
 from aggsvc.filetable import FileTable
 from aggsvc.model import FileRecord, Job
+from aggsvc.objects import FileObjects
 from aggsvc.ports import JobQueue, MetadataTable, ObjectStore
 from aggsvc.processor import Processor, ProcessorLimits
+from aggsvc.recovery import Recovery
 from aggsvc.service import Service
 from aggsvc.settings import Settings
 
@@ -79,6 +81,7 @@ class Parts:
     files: FileTable
     service: Service
     processor: Processor
+    recovery: Recovery
 
     async def submit(self, data: bytes, filename: str = "a.csv") -> FileRecord:
         return await self.service.submit(filename, stream(data))
@@ -144,6 +147,7 @@ async def opened_parts(
         store, items = objects(opened.objects), table(opened.table)
         events = EventHub()
         files = FileTable(items, settings.mock_dynamodb_table_name, events)
+        file_objects = FileObjects(store, BUCKET)
         limits = ProcessorLimits(settings.processor_max_attempts, settings.max_sensors)
         yield Parts(
             settings.mock_s3_root_path,
@@ -152,8 +156,15 @@ async def opened_parts(
             opened.queue,
             events,
             files,
-            Service(store, BUCKET, files, opened.queue, events),
-            Processor(store, BUCKET, files, limits),
+            Service(file_objects, files, opened.queue, events),
+            Processor(file_objects, files, limits),
+            Recovery(
+                file_objects,
+                files,
+                opened.queue,
+                items,
+                state_table(settings.mock_dynamodb_table_name),
+            ),
         )
 
 

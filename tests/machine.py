@@ -7,7 +7,7 @@ import pytest
 
 
 def program(name: str) -> str:
-    """The path of a program; without it the test is skipped, but on CI, which installs it, fails."""
+    """The path of a program; without it the test is skipped, but fails on CI, which installs it."""
     path = shutil.which(name)
     if path is None:
         missing = f"{name} is not installed on this machine"

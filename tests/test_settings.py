@@ -51,9 +51,7 @@ def test_each_variable_is_read_by_its_name(monkeypatch: pytest.MonkeyPatch) -> N
     for name, value in values.items():
         monkeypatch.setenv(name, value)
     found = {name: str(value) for name, value in read_settings().model_dump().items()}
-    assert found == {name.lower(): value for name, value in values.items()} | {
-        "log_level": "DEBUG"
-    }
+    assert found == {name.lower(): value for name, value in values.items()} | {"log_level": "DEBUG"}
 
 
 @pytest.mark.parametrize(

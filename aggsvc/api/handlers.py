@@ -1,21 +1,22 @@
 """The API's handlers: each reads its request, asks the service, and shows the answer."""
 
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable
 from http import HTTPStatus
 from urllib.parse import quote
 
+import structlog
 from aiohttp import web
 
 from aggsvc.api.views import errors_as_csv, json_response, listed_view, record_view
-from aggsvc.errors import InvalidRequest, StoreUnavailable
-from aggsvc.events import Event, FileDeleted, FileEvent
+from aggsvc.errors import AggsvcError, InvalidRequest
 from aggsvc.http.uploads import open_upload
-from aggsvc.keys import BACKENDS, EVENT_STREAMS, SERVICE, WORKERS
+from aggsvc.keys import EVENT_STREAMS, HEALTH, SERVICE
 from aggsvc.model import Status
-from aggsvc.ports import MetadataTable, ObjectStore
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
+
+log = structlog.get_logger()
 
 
 async def submit_file(request: web.Request) -> web.Response:
@@ -84,62 +85,26 @@ async def reprocess_file(request: web.Request) -> web.Response:
 
 async def file_events(request: web.Request) -> web.StreamResponse:
     """GET /files/{file_id}/events: the state now, then each change; ends with the file's end."""
-    service = request.app[SERVICE]
-    file_id = _file_id(request)
-
-    with service.events.subscribe(file_id) as changes:
-        first = FileEvent.of(await service.get(file_id))
-        return await request.app[EVENT_STREAMS].send(request, _until_final(first, changes))
+    async with request.app[SERVICE].watch(_file_id(request)) as events:
+        return await request.app[EVENT_STREAMS].send(request, events)
 
 
 async def all_events(request: web.Request) -> web.StreamResponse:
     """GET /events: every change of any file from now on."""
-    with request.app[SERVICE].events.subscribe() as changes:
+    with request.app[SERVICE].watch_all() as changes:
         return await request.app[EVENT_STREAMS].send(request, changes)
 
 
 async def health(request: web.Request) -> web.Response:
     """GET /health: 200 while every part works, else 503."""
-    backends, workers = request.app[BACKENDS], request.app[WORKERS]
-    objects, table = await _state(backends.objects), await _state(backends.table)
-    pool: dict[str, object] = {
-        "status": "ok" if workers.is_healthy else "unavailable",
-        "alive": workers.alive,
-        "busy": workers.busy,
-        "waiting": backends.queue.depth(),
-    }
-    parts: dict[str, dict[str, object]] = {"objects": objects, "table": table, "workers": pool}
-    well = all(part["status"] == "ok" for part in parts.values())
-    return json_response(
-        {"status": "ok" if well else "unavailable", **parts},
-        status=HTTPStatus.OK if well else HTTPStatus.SERVICE_UNAVAILABLE,
-    )
+    report = await request.app[HEALTH].report()
+    status = HTTPStatus.OK if report["status"] == "ok" else HTTPStatus.SERVICE_UNAVAILABLE
+    return json_response(report, status=status)
 
 
 async def health_live(_request: web.Request) -> web.Response:
     """GET /health/live: 200 while the process answers."""
     return json_response({"status": "ok"})
-
-
-async def _state(store: ObjectStore | MetadataTable) -> dict[str, object]:
-    try:
-        await store.check()
-    except StoreUnavailable as error:
-        return {"status": "unavailable", "detail": str(error)}
-    return {"status": "ok"}
-
-
-async def _until_final(first: FileEvent, changes: AsyncIterable[Event]) -> AsyncIterator[Event]:
-    yield first
-    if first.status.is_final:
-        return
-    async for event in changes:
-        if not isinstance(event, FileEvent) or event.version > first.version:
-            yield event
-        if isinstance(event, FileDeleted) or (
-            isinstance(event, FileEvent) and event.status.is_final
-        ):
-            return
 
 
 async def _stream(
@@ -150,8 +115,16 @@ async def _stream(
 ) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": content_type, **(headers or {})})
     await response.prepare(request)
-    async for chunk in chunks:
-        await response.write(chunk)
+    if request.method == "HEAD":
+        return response
+    try:
+        async for chunk in chunks:
+            await response.write(chunk)
+    except AggsvcError as error:  # too late for another answer; what was sent must not look whole
+        log.warning("answer broken off", path=request.path, reason=str(error))
+        if request.transport is not None:
+            request.transport.abort()
+        return response
     await response.write_eof()
     return response
 
@@ -166,12 +139,12 @@ def _status(text: str | None) -> Status | None:
     try:
         return Status(text)
     except ValueError:
-        raise InvalidRequest(f"status={text}: it is one of {', '.join(Status)}") from None
+        raise InvalidRequest(f"status={text[:40]!r}: it is one of {', '.join(Status)}") from None
 
 
 def _limit(text: str | None) -> int:
     if text is None:
         return DEFAULT_LIMIT
-    if text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_LIMIT:
+    if text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= MAX_LIMIT:
         return int(text)
-    raise InvalidRequest(f"limit={text}: it is a number from 1 to {MAX_LIMIT}")
+    raise InvalidRequest(f"limit={text[:40]!r}: it is a number from 1 to {MAX_LIMIT}")

@@ -19,7 +19,7 @@ MAX_FILENAME_CHARS = 255
 UNNAMED = "unnamed.csv"
 PLAIN_ENCODINGS = ("", "7bit", "8bit", "binary")
 # What aiohttp raises for a multipart body that is not one.
-BROKEN = (ValueError, AssertionError, HttpProcessingError)
+BROKEN = (ValueError, AssertionError, RuntimeError, RuntimeWarning, HttpProcessingError)
 HOW = "send multipart/form-data with the CSV in the field 'file'"
 
 
@@ -126,9 +126,10 @@ async def _read(part: BodyPartReader) -> AsyncIterator[bytes]:
 def _name_of(part: BodyPartReader) -> str | None:
     with warnings.catch_warnings(action="error"):  # aiohttp warns and goes on without the name
         try:
-            return part.name
-        except RuntimeWarning:
+            name, _readable = part.name, part.filename
+        except (RuntimeWarning, ValueError):
             raise InvalidRequest("a field's Content-Disposition is malformed") from None
+    return name
 
 
 def _require_plain(part: BodyPartReader) -> None:

@@ -1,0 +1,163 @@
+"""The log of a running service: JSON lines that say which file they are about."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+import pytest
+
+from tests.conftest import BAD_ROW, DEADLINE, GOOD_ROW, HEADER, until
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass
+class Running:
+    """A service in a process of its own."""
+
+    process: asyncio.subprocess.Process
+    url: str
+    log: Path
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [orjson.loads(line) for line in self.log.read_bytes().splitlines()]
+
+    async def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return await asyncio.wait_for(self.process.wait(), DEADLINE)
+
+
+@asynccontextmanager
+async def running(folder: Path, **changes: str) -> AsyncIterator[Running]:
+    """Start `python -m aggsvc` on a free port; it is killed at the end if it still runs."""
+    environment = os.environ | {
+        "MOCK_S3_ROOT_PATH": str(folder / "s3"),
+        "MOCK_DYNAMODB_PERSISTENCE_PATH": str(folder / "db.json"),
+        "PORT": "0",
+        **changes,
+    }
+    log = folder / "log"
+    with log.open("wb") as stderr:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "aggsvc", cwd=ROOT, env=environment,
+            stdout=asyncio.subprocess.PIPE, stderr=stderr,
+        )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        line = await asyncio.wait_for(process.stdout.readline(), DEADLINE)
+        url = next((word for word in line.decode().split() if word.startswith("http")), "")
+        assert url, log.read_text()
+        yield Running(process, url, log)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def send(session: aiohttp.ClientSession, url: str, data: bytes) -> dict[str, Any]:
+    form = aiohttp.FormData()
+    form.add_field("file", data, filename="a.csv")
+    async with session.post(f"{url}/files", data=form) as answer:
+        assert answer.status == 202
+        accepted: dict[str, Any] = await answer.json()
+    record = accepted
+
+    async def done() -> bool:
+        nonlocal record
+        async with session.get(f"{url}/files/{accepted['file_id']}") as answer:
+            record = await answer.json()
+        return record["status"] not in ("uploaded", "processing")
+
+    await until(done)
+    return record
+
+
+async def test_lines_are_json_and_say_which_file_they_are_about(tmp_path: Path) -> None:
+    async with running(tmp_path) as service, aiohttp.ClientSession() as session:
+        record = await send(session, service.url, HEADER + GOOD_ROW + BAD_ROW * 25)
+        assert await service.stop() == 0
+        lines = service.lines()
+    file_id, object_key = record["file_id"], f"{record['file_id']}/upload.csv"
+    assert all({"timestamp", "level", "event"} <= line.keys() for line in lines)
+    about = [line for line in lines if "file_id" in line]
+    assert {(line["file_id"], line["object_key"]) for line in about} == {(file_id, object_key)}
+    assert about[0]["status"] == "uploaded"
+    assert (about[-1]["status"], about[-1]["row_count"]) == ("partial", 1)
+    warnings = [line for line in about if line["level"] == "warning"]
+    assert len(warnings) == 21
+    assert warnings[0]["reason"] == "missing timestamp"
+    assert warnings[-1]["error_count"] == 25
+
+
+async def test_the_level_decides_what_is_logged(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path, LOG_LEVEL="warning") as service,
+        aiohttp.ClientSession() as session,
+    ):
+        await send(session, service.url, HEADER + GOOD_ROW + BAD_ROW)
+        assert await service.stop() == 0
+        assert {line["level"] for line in service.lines()} == {"warning"}
+
+
+async def test_a_misspelt_variable_is_warned_about(tmp_path: Path) -> None:
+    async with running(tmp_path, PROCESSOR_WORKERS="9") as service:
+        await service.stop()
+        (warned,) = [line for line in service.lines() if line["level"] == "warning"]
+    assert (warned["name"], warned["meant"]) == ("PROCESSOR_WORKERS", "PROCESSOR_WORKER_COUNT")
+
+
+POST = b"POST /files HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+PART = b"--b\r\nContent-Disposition: %b\r\n\r\nx\r\n--b--\r\n"
+
+
+def with_length(body: bytes) -> bytes:
+    return POST + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"nonsense\r\n\r\n",
+        b"GET / HTTP/9\r\n\r\n",
+        POST + b"Content-Length: 99\r\n\r\n--b\r\nContent-Disp",
+        POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        with_length(PART % b'form-data; name="fi'),
+        with_length(PART % b"@@@"),
+        with_length(PART % b"form-data; name*0=fi'le"),
+        with_length(PART % b"form-data; name=file; filename*0=a'b.csv"),
+    ],
+    ids=[
+        "no request",
+        "no protocol",
+        "cut short",
+        "no chunk",
+        "unclosed",
+        "@@@",
+        "name",
+        "filename",
+    ],
+)
+async def test_malformed_requests_leave_one_line_each_and_no_traceback(
+    request_: bytes, tmp_path: Path
+) -> None:
+    async with running(tmp_path) as service:
+        host, _, port = service.url.removeprefix("http://").partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(request_)
+        writer.write_eof()
+        await asyncio.wait_for(reader.read(), DEADLINE)
+        writer.close()
+        await writer.wait_closed()
+        assert await service.stop() == 0
+        text = service.log.read_text()
+    assert "Traceback" not in text
+    for line in text.splitlines():
+        assert orjson.loads(line)["level"] != "error"

@@ -1,0 +1,458 @@
+"""One job, start to end, on real stores; fakes stand where something is to go wrong or slowly."""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+import pytest
+
+from aggsvc.errors import StoreUnavailable
+from aggsvc.events import FileEvent
+from aggsvc.model import FileRecord, Job, Progress, Status
+from aggsvc.processor import KEPT_ERRORS, LOGGED_ERRORS
+from aggsvc.settings import Settings
+from tests import oracle
+from tests.conftest import (
+    BAD_ROW,
+    BUCKET,
+    DEADLINE,
+    GOOD_ROW,
+    HEADER,
+    Gated,
+    Parts,
+    Through,
+    opened_parts,
+    settings_in,
+    stream,
+)
+
+GRID = 4 * 1024 * 1024
+# More than a block, with row errors in its first: a report is begun before the stream ends.
+LONG = HEADER + BAD_ROW * 20_000 + GOOD_ROW * (GRID // len(GOOD_ROW) + 40_000)
+
+
+class BrokenStream(Through):
+    """An object store whose uploads end in an error."""
+
+    def __init__(self, inner: Any, error: Exception) -> None:
+        super().__init__(inner)
+        self.error = error
+
+    @asynccontextmanager
+    async def get_object(self, bucket: str, key: str, **options: Any) -> AsyncIterator[Any]:
+        async with self.inner.get_object(bucket, key, **options) as found:
+            yield type(found)(found.info, self._broken(found.chunks))
+
+    async def _broken(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for chunk in chunks:
+            yield chunk
+        raise self.error
+
+
+class Refusing(Through):
+    """A store that refuses the calls it is told to."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner)
+        self.refused: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self.refused:
+            return self._refuse
+        return super().__getattr__(name)
+
+    async def _refuse(self, *_args: Any, **_options: Any) -> Any:
+        raise StoreUnavailable("the disk is gone")
+
+
+class SlowTable(Through):
+    """A table whose chosen writes have landed some time before the writer hears of it."""
+
+    def __init__(self, inner: Any, slow: Callable[[dict[str, Any]], bool]) -> None:
+        super().__init__(inner)
+        self.slow = slow
+        self.landed = asyncio.Event()
+
+    async def put_item(self, table: str, item: dict[str, Any], **options: Any) -> None:
+        await self.inner.put_item(table, item, **options)
+        if self.slow(item):
+            self.landed.set()
+            await asyncio.sleep(0.2)
+
+
+async def cancelled(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def assert_as_if_never_begun(record: FileRecord) -> None:
+    assert record.status is Status.UPLOADED
+    assert record.attempts == 0
+    assert record.started_at is None
+    assert record.progress == Progress()
+    assert record.errors_key is None
+
+
+async def test_a_clean_file_ends_processed(parts: Parts) -> None:
+    data = HEADER + b"b,2025-10-01,2\na,2025-10-01,-0.0\nb,2025-10-01,4\n"
+    sent = await parts.submit(data)
+    record = await parts.process(sent.file_id)
+    assert record.status is Status.PROCESSED
+    aggregates = record.aggregates
+    assert aggregates is not None
+    assert (aggregates.row_count, aggregates.min_value, aggregates.max_value) == (3, 0.0, 4.0)
+    assert str(aggregates.min_value) == "0.0"
+    assert aggregates.mean_value == 2.0
+    assert list(aggregates.per_sensor_count.items()) == [("b", 2), ("a", 1)]
+    assert record.progress == Progress(len(data), 3)
+    assert (record.error_count, record.errors, record.message) == (0, (), None)
+    assert record.uploaded_at <= record.started_at <= record.processed_at
+    assert record.processing_ms is not None
+    assert await parts.keys() == [record.object_key]
+
+
+async def test_a_header_without_rows_is_processed_with_nulls(parts: Parts) -> None:
+    record = await parts.process((await parts.submit(HEADER)).file_id)
+    assert record.status is Status.PROCESSED
+    assert record.aggregates is not None
+    assert record.aggregates.row_count == 0
+    assert record.aggregates.mean_value is None
+    assert record.aggregates.min_value is None
+    assert record.aggregates.max_value is None
+    assert record.aggregates.per_sensor_count == {}
+
+
+async def test_a_file_without_a_valid_row_fails_and_keeps_its_row_errors(parts: Parts) -> None:
+    record = await parts.process((await parts.submit(HEADER + BAD_ROW * 3)).file_id)
+    assert (record.status, record.message) == (Status.FAILED, "no valid rows")
+    assert record.error_summary == {"missing timestamp": 3}
+    assert len(record.errors) == 3
+    assert (await parts.report(record.file_id)).count(b"\n") == 3
+
+
+async def test_every_row_error_is_in_the_report_and_the_first_hundred_in_the_record(
+    parts: Parts,
+) -> None:
+    data = HEADER + GOOD_ROW + BAD_ROW * 1_000
+    record = await parts.process((await parts.submit(data)).file_id)
+    assert record.status is Status.PARTIAL
+    assert record.error_count == 1_000
+    assert record.error_summary == {"missing timestamp": 1_000}
+    assert [error.row_number for error in record.errors] == list(range(2, KEPT_ERRORS + 2))
+    report = [orjson.loads(line) for line in (await parts.report(record.file_id)).splitlines()]
+    assert [(e["row_number"], e["line_number"], e["column"], e["reason"], e["value"])
+            for e in report] == oracle.judge(data).errors  # fmt: skip
+
+
+async def test_a_file_rejected_half_way_leaves_no_report(settings: Settings) -> None:
+    rows = b"".join(b"s%d,2025-10-01,1\n" % number for number in range(9))
+    async with opened_parts(settings.model_copy(update={"max_sensors": 8})) as parts:
+        record = await parts.process((await parts.submit(HEADER + BAD_ROW + rows)).file_id)
+        assert record.status is Status.FAILED
+        assert "more than 8 distinct sensors" in str(record.message)
+        assert record.errors_key is None
+        assert await parts.keys() == [record.object_key]
+
+
+async def test_as_many_sensors_as_are_allowed_are_no_failure(settings: Settings) -> None:
+    rows = b"".join(b"s%d,2025-10-01,1\n" % number for number in range(8))
+    async with opened_parts(settings.model_copy(update={"max_sensors": 8})) as parts:
+        record = await parts.process((await parts.submit(HEADER + rows)).file_id)
+        assert record.status is Status.PROCESSED
+
+
+async def test_a_missing_upload_ends_failed(parts: Parts) -> None:
+    sent = await parts.submit(HEADER)
+    await parts.objects.delete_object(BUCKET, sent.object_key)
+    record = await parts.process(sent.file_id)
+    assert (record.status, record.message) == (Status.FAILED, "the stored upload is missing")
+
+
+async def test_a_job_without_a_file_or_with_a_finished_one_is_no_work(parts: Parts) -> None:
+    await parts.processor.process(Job("nobody"))
+    done = await parts.process((await parts.submit(HEADER)).file_id)
+    assert await parts.process(done.file_id) == done
+
+
+async def test_an_unexpected_error_ends_failed_with_a_message_and_a_logged_traceback(
+    settings: Settings, logged: list[dict[str, Any]]
+) -> None:
+    async with opened_parts(
+        settings, objects=lambda inner: BrokenStream(inner, RuntimeError("boom"))
+    ) as parts:
+        record = await parts.process((await parts.submit(LONG)).file_id)
+        assert record.status is Status.FAILED
+        assert "RuntimeError" in str(record.message)
+        assert "boom" not in str(record.message)
+        assert await parts.keys() == [record.object_key]
+    (line,) = [line for line in logged if line.get("exc_info")]
+    assert line["file_id"] == record.file_id
+
+
+async def test_an_unavailable_store_gives_the_file_back_uncounted(settings: Settings) -> None:
+    async with opened_parts(
+        settings, objects=lambda inner: BrokenStream(inner, StoreUnavailable("gone"))
+    ) as parts:
+        sent = await parts.submit(LONG)
+        with pytest.raises(StoreUnavailable):
+            await parts.processor.process(Job(sent.file_id))
+        assert_as_if_never_begun(await parts.files.get(sent.file_id))
+        assert parts.on_disk() == [f"{sent.file_id}%2Fupload.csv"]
+
+
+async def test_an_object_store_that_refuses_every_write_counts_no_attempt(
+    settings: Settings,
+) -> None:
+    """Not even clearing the report away works then; the file still waits as it did."""
+    async with opened_parts(settings, objects=Refusing) as parts:
+        sent = await parts.submit(HEADER + GOOD_ROW + BAD_ROW)
+        parts.objects.refused = {"put_object", "delete_object"}
+        with pytest.raises(StoreUnavailable):
+            await parts.processor.process(Job(sent.file_id))
+        assert_as_if_never_begun(await parts.files.get(sent.file_id))
+        parts.objects.refused = set()
+        assert (await parts.process(sent.file_id)).status is Status.PARTIAL
+
+
+async def test_a_table_that_refuses_the_result_gives_the_job_back(settings: Settings) -> None:
+    async with opened_parts(settings, objects=Gated, table=Refusing) as parts:
+        sent = await parts.submit(HEADER + GOOD_ROW + BAD_ROW)
+        running = asyncio.create_task(parts.processor.process(Job(sent.file_id)))
+        await asyncio.wait_for(parts.objects.reached.wait(), DEADLINE)
+        parts.table.refused = {"put_item"}
+        parts.objects.go.set()
+        with pytest.raises(StoreUnavailable):
+            await running
+        parts.table.refused = set()
+        assert await parts.keys() == [sent.object_key]
+        assert (await parts.process(sent.file_id)).status is Status.PARTIAL
+
+
+async def test_a_cancelled_job_leaves_the_file_as_if_it_had_never_begun(
+    settings: Settings,
+) -> None:
+    async with opened_parts(settings, objects=lambda inner: Gated(inner, len(LONG) - 1)) as parts:
+        sent = await parts.submit(LONG + GOOD_ROW * 20_000)
+        running = asyncio.create_task(parts.processor.process(Job(sent.file_id)))
+        await asyncio.wait_for(parts.objects.reached.wait(), DEADLINE)
+        assert (await parts.files.get(sent.file_id)).status is Status.PROCESSING
+        assert len(parts.on_disk()) == 2  # the report is being written
+        await cancelled(running)
+        assert_as_if_never_begun(await parts.files.get(sent.file_id))
+        assert parts.on_disk() == [f"{sent.file_id}%2Fupload.csv"]
+        parts.objects.go.set()
+        assert (await parts.process(sent.file_id)).status is Status.PARTIAL
+
+
+async def test_a_job_cancelled_while_it_claims_the_file_counts_no_attempt(
+    settings: Settings,
+) -> None:
+    async with opened_parts(
+        settings, table=lambda inner: SlowTable(inner, lambda item: item["status"] == "processing")
+    ) as parts:
+        sent = await parts.submit(HEADER)
+        running = asyncio.create_task(parts.processor.process(Job(sent.file_id)))
+        await asyncio.wait_for(parts.table.landed.wait(), DEADLINE)
+        await cancelled(running)
+        assert_as_if_never_begun(await parts.files.get(sent.file_id))
+
+
+async def test_a_job_cancelled_while_it_writes_progress_counts_no_attempt(
+    settings: Settings,
+) -> None:
+    """The write may land although the writer was cancelled."""
+
+    def is_progress(item: dict[str, Any]) -> bool:
+        return bool(item["progress"]["bytes_read"]) and item["status"] == "processing"
+
+    async with opened_parts(
+        settings, objects=Gated, table=lambda inner: SlowTable(inner, is_progress)
+    ) as parts:
+        sent = await parts.submit(HEADER + GOOD_ROW)
+        running = asyncio.create_task(parts.processor.process(Job(sent.file_id)))
+        await asyncio.wait_for(parts.objects.reached.wait(), DEADLINE)
+        await asyncio.sleep(0.6)  # so that progress is due
+        parts.objects.go.set()
+        await asyncio.wait_for(parts.table.landed.wait(), DEADLINE)
+        await cancelled(running)
+        assert_as_if_never_begun(await parts.files.get(sent.file_id))
+
+
+async def test_a_job_cancelled_while_it_writes_the_result_is_whole_or_not_at_all(
+    settings: Settings,
+) -> None:
+    """A result that landed keeps its report; otherwise the file waits again."""
+    async with opened_parts(
+        settings, table=lambda inner: SlowTable(inner, lambda item: item["status"] == "partial")
+    ) as parts:
+        sent = await parts.submit(HEADER + GOOD_ROW + BAD_ROW * 3)
+        running = asyncio.create_task(parts.processor.process(Job(sent.file_id)))
+        await asyncio.wait_for(parts.table.landed.wait(), DEADLINE)
+        await cancelled(running)
+        record = await parts.files.get(sent.file_id)
+        if record.status.is_final:
+            assert (await parts.report(sent.file_id)).count(b"\n") == 3
+        else:
+            assert_as_if_never_begun(record)
+
+
+async def test_a_job_cancelled_at_any_moment_is_whole_or_as_if_never_begun(parts: Parts) -> None:
+    """On the real stores: a result that landed has its report, and there are no other objects."""
+    chance = random.Random(1)
+    for _ in range(150):
+        sent = await parts.submit(HEADER + GOOD_ROW + BAD_ROW * 2)
+        running = asyncio.create_task(parts.processor.process(Job(sent.file_id)))
+        await asyncio.sleep(chance.random() * 0.008)
+        await cancelled(running)
+        await asyncio.sleep(0.005)  # what goes on behind the writer's back is soon over
+        record = await parts.files.get(sent.file_id)
+        if record.status.is_final:
+            assert (await parts.report(sent.file_id)).count(b"\n") == 2
+        else:
+            assert_as_if_never_begun(record)
+        keys = {record.object_key, record.errors_key} - {None}
+        assert {key for key in await parts.keys() if key.startswith(sent.file_id)} == keys
+
+
+async def test_a_file_that_killed_its_worker_too_often_ends_failed(parts: Parts) -> None:
+    """A kill leaves `processing` with its attempt counted."""
+    sent = await parts.submit(HEADER)
+    for attempt in range(1, 4):
+        record = await parts.files.get(sent.file_id)
+        await parts.files.save(FileRecord.from_item(
+            record.to_item() | {"status": "processing", "attempts": attempt}
+        ))  # fmt: skip
+    record = await parts.process(sent.file_id)
+    assert record.status is Status.FAILED
+    assert "3 times" in str(record.message)
+    assert record.processed_at is not None
+
+
+async def test_the_last_attempt_is_still_made(parts: Parts) -> None:
+    sent = await parts.submit(HEADER)
+    await parts.files.save(
+        FileRecord.from_item(sent.to_item() | {"status": "processing", "attempts": 2})
+    )
+    assert (await parts.process(sent.file_id)).status is Status.PROCESSED
+
+
+async def test_a_stale_workers_write_is_refused(settings: Settings) -> None:
+    """Whoever claimed the file last writes its result; the other leaves nothing behind."""
+    async with opened_parts(settings, objects=Gated) as parts:
+        sent = await parts.submit(HEADER + GOOD_ROW + BAD_ROW * 2)
+        stale = asyncio.create_task(parts.processor.process(Job(sent.file_id)))
+        await asyncio.wait_for(parts.objects.reached.wait(), DEADLINE)
+        parts.objects.reached.clear()
+        newer = asyncio.create_task(parts.processor.process(Job(sent.file_id)))
+        await asyncio.wait_for(parts.objects.reached.wait(), DEADLINE)
+        parts.objects.go.set()
+        await asyncio.gather(stale, newer)
+        record = await parts.files.get(sent.file_id)
+        assert (record.status, record.attempts) == (Status.PARTIAL, 2)
+        assert await parts.keys() == sorted([record.object_key, str(record.errors_key)])
+        assert (await parts.report(sent.file_id)).count(b"\n") == 2
+
+
+async def test_a_running_worker_cannot_bring_a_deleted_file_back(settings: Settings) -> None:
+    async with opened_parts(settings, objects=lambda inner: Gated(inner, len(LONG) - 1)) as parts:
+        sent = await parts.submit(LONG + GOOD_ROW * 20_000)
+        running = asyncio.create_task(parts.processor.process(Job(sent.file_id)))
+        await asyncio.wait_for(parts.objects.reached.wait(), DEADLINE)
+        await parts.service.delete(sent.file_id)
+        parts.objects.go.set()
+        await running
+        assert await parts.files.find(sent.file_id) is None
+        assert parts.on_disk() == []
+
+
+async def test_progress_is_told_at_least_once_a_second_however_slow_the_store(
+    settings: Settings,
+) -> None:
+    """In events and in the record, from a store that gives 640 KiB a second."""
+
+    class Slow(Through):
+        @asynccontextmanager
+        async def get_object(self, bucket: str, key: str, **options: Any) -> AsyncIterator[Any]:
+            async with self.inner.get_object(bucket, key, **options) as found:
+                data = b"".join([chunk async for chunk in found.chunks])
+                yield type(found)(found.info, self._slowly(data))
+
+        async def _slowly(self, data: bytes) -> AsyncIterator[bytes]:
+            for start in range(0, len(data), 65_536):
+                await asyncio.sleep(0.1)
+                yield data[start : start + 65_536]
+
+    async with opened_parts(settings, objects=Slow) as parts:
+        sent = await parts.submit(HEADER + GOOD_ROW * 70_000)
+        last, gaps, bytes_read = time.monotonic(), [], [0]
+        with parts.events.subscribe(sent.file_id) as events:
+            running = asyncio.create_task(parts.processor.process(Job(sent.file_id)))
+            async for event in events:
+                assert isinstance(event, FileEvent)
+                gaps.append(time.monotonic() - last)
+                last = time.monotonic()
+                record = await parts.files.get(sent.file_id)
+                assert record.progress.bytes_read >= event.progress.bytes_read
+                bytes_read.append(event.progress.bytes_read)
+                if event.status.is_final:
+                    break
+        await running
+    assert max(gaps) < 1.2
+    assert bytes_read == sorted(bytes_read)
+
+
+async def test_progress_is_written_far_less_often_than_batches_are_read(parts: Parts) -> None:
+    sent = await parts.submit(LONG)
+    record = await parts.process(sent.file_id)
+    assert record.version < 10
+
+
+async def test_at_most_twenty_row_failures_are_logged_and_then_their_count(
+    parts: Parts, logged: list[dict[str, Any]]
+) -> None:
+    sent = await parts.submit(HEADER + GOOD_ROW + BAD_ROW * 25)
+    await parts.process(sent.file_id)
+    warnings = [line for line in logged if line["log_level"] == "warning"]
+    assert len(warnings) == LOGGED_ERRORS + 1
+    for number, line in enumerate(warnings[:-1]):
+        assert line["file_id"] == sent.file_id
+        assert line["object_key"] == sent.object_key
+        assert (line["row_number"], line["line_number"]) == (number + 2, number + 3)
+        assert (line["column"], line["reason"]) == ("timestamp", "missing timestamp")
+    assert warnings[-1]["error_count"] == 25
+
+
+@pytest.mark.parametrize("count", [1, LOGGED_ERRORS])
+async def test_few_row_failures_are_logged_one_by_one(
+    count: int, parts: Parts, logged: list[dict[str, Any]]
+) -> None:
+    await parts.process((await parts.submit(HEADER + GOOD_ROW + BAD_ROW * count)).file_id)
+    assert len([line for line in logged if line["event"] == "row failed"]) == count
+
+
+async def test_results_do_not_depend_on_how_the_store_cuts_its_stream(
+    settings: Settings,
+) -> None:
+    class Cut(Through):
+        @asynccontextmanager
+        async def get_object(self, bucket: str, key: str, **options: Any) -> AsyncIterator[Any]:
+            async with self.inner.get_object(bucket, key, **options) as found:
+                data = b"".join([chunk async for chunk in found.chunks])
+                yield type(found)(
+                    found.info, stream(*(data[at : at + 1] for at in range(len(data))))
+                )
+
+    data = HEADER + GOOD_ROW + b'"a\nb",2025-10-01,3\r\n' + BAD_ROW
+    found = []
+    for name, wrap in (("whole", Through), ("cut", Cut)):
+        folder = settings.mock_s3_root_path.parent / name
+        async with opened_parts(settings_in(folder), objects=wrap) as parts:
+            record = await parts.process((await parts.submit(data)).file_id)
+            found.append((record.aggregates, record.errors, await parts.report(record.file_id)))
+    assert found[0] == found[1]

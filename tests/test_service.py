@@ -1,0 +1,258 @@
+"""The facade: nothing half done is ever left, and what a crash left is found again."""
+
+import asyncio
+import contextlib
+import hashlib
+import random
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from aggsvc.errors import Conflict, InvalidRequest, NotFound, StoreUnavailable
+from aggsvc.model import FileRecord, Status
+from aggsvc.settings import Settings
+from tests.conftest import (
+    BAD_ROW,
+    BUCKET,
+    DEADLINE,
+    GOOD_ROW,
+    HEADER,
+    Parts,
+    Through,
+    opened_parts,
+    stream,
+)
+from tests.test_processor import Refusing, SlowTable, cancelled
+
+TABLE = "processing_results"
+PARTIAL = HEADER + GOOD_ROW + BAD_ROW
+
+
+async def waiting_jobs(parts: Parts) -> list[str]:
+    found = []
+    while parts.queue.depth():
+        async with parts.queue.lease() as job:
+            found.append(job.file_id)
+    return found
+
+
+async def test_a_submitted_file_has_its_object_its_record_and_its_job(parts: Parts) -> None:
+    sent = await parts.service.submit("x.csv", stream(HEADER[:5], HEADER[5:]))
+    assert sent == await parts.files.get(sent.file_id)
+    assert sent.sha256 == hashlib.sha256(HEADER).hexdigest()
+    assert (sent.size_bytes, sent.filename, sent.status) == (len(HEADER), "x.csv", "uploaded")
+    assert await parts.keys() == [sent.object_key]
+    assert await waiting_jobs(parts) == [sent.file_id]
+
+
+async def test_an_upload_of_no_bytes_is_refused_and_leaves_nothing(parts: Parts) -> None:
+    with pytest.raises(InvalidRequest, match="empty"):
+        await parts.service.submit("x.csv", stream(b"", b""))
+    assert parts.on_disk() == []
+    assert await waiting_jobs(parts) == []
+
+
+async def test_an_upload_that_breaks_off_leaves_nothing(parts: Parts) -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield HEADER * 100_000
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        await parts.service.submit("x.csv", broken())
+    assert parts.on_disk() == []
+
+
+async def test_a_table_that_refuses_leaves_no_object_and_no_job(settings: Settings) -> None:
+    async with opened_parts(settings, table=Refusing) as parts:
+        parts.table.refused = {"put_item"}
+        with pytest.raises(StoreUnavailable):
+            await parts.submit(HEADER)
+        assert parts.on_disk() == []
+        assert parts.queue.depth() == 0
+
+
+async def test_a_submit_cancelled_while_its_record_is_written_is_whole_or_not_at_all(
+    settings: Settings,
+) -> None:
+    """The record's write may land although the writer was cancelled."""
+    async with opened_parts(
+        settings, table=lambda inner: SlowTable(inner, lambda _item: True)
+    ) as parts:
+        submitting = asyncio.create_task(parts.submit(HEADER))
+        await asyncio.wait_for(parts.table.landed.wait(), DEADLINE)
+        await cancelled(submitting)
+        records = (await parts.files.list()).items
+        assert len(records) == len(await parts.keys())
+
+
+async def test_submits_cancelled_at_any_moment_leave_all_or_nothing(parts: Parts) -> None:
+    """On the real stores: no record without an object, no object without a record."""
+    chance = random.Random(1)
+    await parts.submit(HEADER)
+    for _ in range(150):
+        submitting = asyncio.create_task(parts.submit(HEADER))
+        await asyncio.sleep(chance.random() * 0.004)
+        await cancelled(submitting)
+    await asyncio.sleep(0.1)  # what goes on behind the writer's back is soon over
+    records = [item["file_id"] for item in (await parts.table.scan(TABLE)).items]
+    assert sorted(records) == sorted(key.partition("/")[0] for key in await parts.keys())
+
+
+async def test_recovery_queues_what_waits_and_what_was_being_processed(parts: Parts) -> None:
+    sent = [await parts.submit(HEADER, str(number)) for number in range(4)]
+    await parts.process(sent[0].file_id)
+    await parts.files.save(
+        FileRecord.from_item(sent[2].to_item() | {"status": "processing", "attempts": 1})
+    )
+    await waiting_jobs(parts)
+    assert await parts.recovery.requeue() == 3
+    assert sorted(await waiting_jobs(parts)) == sorted(one.file_id for one in sent[1:])
+
+
+async def test_recovery_finds_more_than_a_page_of_files(parts: Parts) -> None:
+    sent = await asyncio.gather(*(parts.submit(HEADER) for _ in range(230)))
+    await waiting_jobs(parts)
+    assert await parts.recovery.requeue() == 230
+    jobs = await waiting_jobs(parts)
+    assert sorted(jobs) == sorted(one.file_id for one in sent)
+
+
+async def write_strays(parts: Parts, *keys: str) -> None:
+    await asyncio.sleep(0.02)  # a file's time is that of the last tick of the kernel's clock
+    for key in keys:
+        await parts.objects.put_object(BUCKET, key, stream(b"x"))
+    await asyncio.sleep(0.02)
+
+
+async def test_the_sweep_after_a_crash_removes_only_what_that_run_left_without_a_record(
+    settings: Settings,
+) -> None:
+    async with opened_parts(settings) as parts:
+        await write_strays(parts, "before/upload.csv")
+    async with opened_parts(settings) as parts:
+        await parts.recovery.begin()
+        kept = await parts.submit(PARTIAL)
+        record = await parts.process(kept.file_id)
+        await write_strays(
+            parts, "gone/upload.csv", "gone/errors-2.ndjson", f"{kept.file_id}/errors-99.ndjson"
+        )  # and never comes to recovery.end()
+    async with opened_parts(settings) as parts:
+        await parts.recovery.begin()
+        await write_strays(parts, "on-its-way/upload.csv")
+        assert await parts.recovery.sweep() == 3
+        expected = [record.object_key, str(record.errors_key)]
+        expected += ["before/upload.csv", "on-its-way/upload.csv"]
+        assert await parts.keys() == sorted(expected)
+        assert await parts.recovery.sweep() == 0
+        await parts.recovery.end()
+
+
+async def test_nothing_is_swept_after_a_run_that_ended_well(settings: Settings) -> None:
+    async with opened_parts(settings) as parts:
+        await parts.recovery.begin()
+        await write_strays(parts, "someone-elses/upload.csv")
+        await parts.recovery.end()
+    async with opened_parts(settings) as parts:
+        await parts.recovery.begin()
+        assert await parts.recovery.sweep() == 0
+        assert await parts.keys() == ["someone-elses/upload.csv"]
+
+
+async def test_a_sweep_that_was_cut_short_is_done_by_the_next_start(settings: Settings) -> None:
+    async with opened_parts(settings) as parts:
+        await parts.recovery.begin()
+        await write_strays(parts, "gone/upload.csv")
+    async with opened_parts(settings) as parts:
+        await parts.recovery.begin()
+        await parts.recovery.end()
+    async with opened_parts(settings) as parts:
+        await parts.recovery.begin()
+        assert await parts.recovery.sweep() == 1
+        assert await parts.keys() == []
+
+
+async def test_a_deleted_file_leaves_neither_record_nor_objects(parts: Parts) -> None:
+    sent = await parts.submit(PARTIAL)
+    await parts.process(sent.file_id)
+    await parts.service.delete(sent.file_id)
+    assert parts.on_disk() == []
+    with pytest.raises(NotFound):
+        await parts.service.get(sent.file_id)
+    with pytest.raises(NotFound):
+        await parts.service.delete(sent.file_id)
+
+
+async def test_reprocessing_forgets_the_old_result_and_its_report(parts: Parts) -> None:
+    sent = await parts.submit(PARTIAL)
+    done = await parts.process(sent.file_id)
+    await waiting_jobs(parts)
+    again = await parts.service.reprocess(sent.file_id)
+    assert (again.status, again.attempts, again.aggregates) == (Status.UPLOADED, 0, None)
+    assert (again.sha256, again.uploaded_at) == (sent.sha256, sent.uploaded_at)
+    assert await parts.keys() == [sent.object_key]
+    assert await waiting_jobs(parts) == [sent.file_id]
+    with pytest.raises(Conflict):
+        await parts.service.reprocess(sent.file_id)
+    anew = await parts.process(sent.file_id)
+    assert (anew.aggregates, anew.errors) == (done.aggregates, done.errors)
+    assert await parts.keys() == sorted([anew.object_key, str(anew.errors_key)])
+
+
+async def test_a_file_to_be_reprocessed_gets_its_job_though_the_old_report_stays(
+    settings: Settings,
+) -> None:
+    """Else it would be `uploaded` with nobody to process it, and 409 to whoever asks again."""
+    async with opened_parts(settings, objects=Refusing) as parts:
+        sent = await parts.submit(PARTIAL)
+        await parts.process(sent.file_id)
+        await waiting_jobs(parts)
+        parts.objects.refused = {"delete_object"}
+        with contextlib.suppress(StoreUnavailable):
+            await parts.service.reprocess(sent.file_id)
+        record = await parts.files.get(sent.file_id)
+        assert record.status.is_final or await waiting_jobs(parts) == [sent.file_id]
+
+
+async def test_of_two_who_reprocess_at_once_one_gets_a_conflict(parts: Parts) -> None:
+    sent = await parts.submit(HEADER)
+    await parts.process(sent.file_id)
+    await waiting_jobs(parts)
+    results = await asyncio.gather(
+        *(parts.service.reprocess(sent.file_id) for _ in range(2)), return_exceptions=True
+    )
+    assert sorted(type(result).__name__ for result in results) == ["ConditionFailed", "FileRecord"]
+    assert await waiting_jobs(parts) == [sent.file_id]
+
+
+async def test_errors_are_refused_while_the_file_moves(parts: Parts) -> None:
+    sent = await parts.submit(PARTIAL)
+    with pytest.raises(Conflict, match="uploaded"):
+        await parts.report(sent.file_id)
+
+
+async def test_every_line_about_a_file_names_it_and_its_object(
+    parts: Parts, logged: list[dict[str, Any]]
+) -> None:
+    sent = await parts.submit(PARTIAL)
+    await parts.process(sent.file_id)
+    await parts.service.reprocess(sent.file_id)
+    await parts.process(sent.file_id)
+    await parts.service.delete(sent.file_id)
+    assert len(logged) >= 6
+    lacking = [
+        line["event"]
+        for line in logged
+        if (line.get("file_id"), line.get("object_key")) != (sent.file_id, sent.object_key)
+    ]
+    assert lacking == []
+
+
+async def test_a_count_of_files_by_status(parts: Parts) -> None:
+    await parts.submit(HEADER)
+    await parts.process((await parts.submit(PARTIAL)).file_id)
+    assert await parts.service.count_by_status() == {"uploaded": 1, "partial": 1}
+
+
+def test_a_store_passed_through_answers_as_itself() -> None:
+    assert Through("abc").upper() == "ABC"
