@@ -268,7 +268,7 @@ class _Walk:
             raise InvalidRequest(f"cannot sort by {sort!r}; there is {known}, or - before one")
         self._low: Position | None = None
         self._high: Position | None = None
-        if status is not None and not sort:
+        if status is not None and self._attribute == schema.order:
             self._attribute = schema.status  # within one status, its index is in the same order
             self._low, self._high = (*_rank(status),), (*_rank(status), math.inf)
         self._column = list(table.indexes).index(self._attribute)
