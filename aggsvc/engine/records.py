@@ -129,6 +129,7 @@ class BlockReader:
             raise FileRejected("the file is UTF-16; save it as UTF-8 and upload it again")
         if self._buffer.startswith(BOM):
             self._take(len(BOM), lines=0)
+            await self._fill(LOOKAHEAD_BYTES)
         await self._skip_blank_lines()
         return self._take_header()
 

@@ -191,6 +191,19 @@ async def test_an_endless_line_is_one_row_error_and_takes_little_memory() -> Non
     assert run.outcome.summary.sensor_counts == {"a": 1, "b": 1}
 
 
+@pytest.mark.parametrize("ending", [b"\n", b"\r\n", b"\r", b""])
+@pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf", b"\xef\xbb\xbf\r\n\n\r"])
+async def test_the_longest_header_is_read(start: bytes, ending: bytes) -> None:
+    """What comes before it does not count."""
+    header = b"sensor_id,timestamp,value,"
+    longest = header + b"x" * (records.MAX_RECORD_BYTES - len(header))
+    data = start + longest + ending
+    run = await run_engine([data[:70], data[70:65_540], data[65_540:]])
+    assert run.rejected is None
+    run = await run_engine([start + longest + b"x" + ending])
+    assert run.rejected is not None
+
+
 async def test_progress_reaches_the_end_of_the_file() -> None:
     data = large_file(200_000, {})
     run = await run_engine([data])
