@@ -1,10 +1,12 @@
 """The service's API over HTTP, as the commands need it."""
 
 import os
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiofiles
 import aiohttp
@@ -28,44 +30,49 @@ class Client:
 
     async def upload(self, path: Path, sent: Callable[[int], None]) -> Record:
         """Send a file, telling `sent` the bytes of each chunk, and return its record."""
-        form = aiohttp.FormData()
-        form.add_field("file", _chunks(path, sent), filename=path.name)
+        form = aiohttp.FormData(quote_fields=False)  # else the name arrives percent-encoded
+        form.add_field("file", _chunks(path, sent), filename=_name_to_send(path))
         return await self._json("POST", "/files", data=form)
 
     async def record(self, file_id: str) -> Record:
         """The record of a file."""
-        return await self._json("GET", f"/files/{file_id}")
+        return await self._json("GET", _path(file_id))
 
     async def list(self, **query: str) -> Record:
         """One page of records: items and next_cursor."""
-        return await self._json("GET", "/files", params=query)
+        return await self._json("GET", "/files", "items", params=query)
 
     async def errors(self, file_id: str, form: str) -> AsyncIterator[bytes]:
         """Every row error as `ndjson` or `csv`, in chunks."""
-        async with self._request(
-            "GET", f"/files/{file_id}/errors", params={"format": form}
-        ) as answer:
+        path = _path(file_id, "/errors")
+        async with self._request("GET", path, params={"format": form}) as answer:
             async for chunk in answer.content.iter_any():
                 yield chunk
 
     async def delete(self, file_id: str) -> None:
         """Delete a file."""
-        async with self._request("DELETE", f"/files/{file_id}"):
+        async with self._request("DELETE", _path(file_id)):
             pass
 
     async def reprocess(self, file_id: str) -> Record:
         """Have a file processed again."""
-        return await self._json("POST", f"/files/{file_id}/reprocess")
+        return await self._json("POST", _path(file_id, "/reprocess"))
 
     async def health(self) -> Record:
         """The state of the service's parts, also when it is not well."""
-        async with self._request("GET", "/health", accepted=(200, 503)) as answer:
-            health: Record = await answer.json()
-            return health
+        return await self._json("GET", "/health", "workers", accepted=(200, 503))
 
-    async def _json(self, method: str, path: str, **options: Any) -> Record:
+    async def _json(
+        self, method: str, path: str, member: str = "file_id", **options: Any
+    ) -> Record:
+        """The object that is answered; one without the member is not of this service."""
         async with self._request(method, path, **options) as answer:
-            data: Record = await answer.json()
+            try:
+                data: Record = await answer.json(content_type=None)
+            except ValueError:
+                data = {}
+            if not isinstance(data, dict) or member not in data:
+                raise ClientFailed(_stranger(answer))
             return data
 
     @asynccontextmanager
@@ -88,6 +95,8 @@ class Client:
                 "start it with `make run`, or say where it is with --base-url"
             ) from None
         except (aiohttp.ClientError, TimeoutError) as error:
+            if isinstance(error.__cause__, ClientFailed):
+                raise error.__cause__ from None
             why = str(error) or type(error).__name__
             raise ClientFailed(
                 f"the service at {self._base_url} broke off ({why}); see its log and try again"
@@ -101,8 +110,21 @@ async def open_client(base_url: str) -> AsyncIterator[Client]:
         yield Client(session, base_url)
 
 
+def _path(file_id: str, rest: str = "") -> str:
+    return f"/files/{quote(file_id, safe='')}{rest}"
+
+
+def _name_to_send(path: Path) -> str:
+    """The file's name as the service keeps it; a header cannot hold the rest."""
+    name = path.name.encode(errors="surrogateescape").decode(errors="replace")
+    return "".join(char for char in name if char.isprintable())
+
+
 def _why(error: aiohttp.ClientConnectorError) -> str:
-    return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error.strerror)
+    cause = error.__cause__
+    if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError):
+        return os.strerror(cause.errno) if cause.errno and cause.errno > 0 else str(cause.strerror)
+    return str(cause or error)
 
 
 async def _refusal(answer: aiohttp.ClientResponse) -> str:
@@ -111,10 +133,14 @@ async def _refusal(answer: aiohttp.ClientResponse) -> str:
         problem = await answer.json(content_type=None)
         return str(problem["detail"])
     except (ValueError, KeyError, TypeError):
-        return (
-            f"{answer.url} answered {answer.status} {answer.reason}; is it aggsvc? "
-            "say where aggsvc is with --base-url"
-        )
+        return _stranger(answer)
+
+
+def _stranger(answer: aiohttp.ClientResponse) -> str:
+    return (
+        f"{answer.url} answered {answer.status} {answer.reason}, but not as aggsvc does; "
+        "say where aggsvc is with --base-url"
+    )
 
 
 async def _chunks(path: Path, sent: Callable[[int], None]) -> AsyncIterator[bytes]:
@@ -124,4 +150,4 @@ async def _chunks(path: Path, sent: Callable[[int], None]) -> AsyncIterator[byte
                 yield chunk
                 sent(len(chunk))
     except OSError as error:
-        raise ClientFailed(f"cannot read {path} ({error.strerror}); check the file") from None
+        raise ClientFailed(f"it cannot be read ({error.strerror}); check the file") from None

@@ -1,22 +1,26 @@
 """The commands."""
 
 import asyncio
+import math
 import os
+import shlex
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import asyncclick as click
 
 from cli import render
 from cli.client import Client, ClientFailed, Record, open_client
 
+AnyCommand = TypeVar("AnyCommand", bound=click.Command)
+
 FINAL = ("processed", "partial", "failed")
-ERRORS_SHOWN = 100
 
 
 class ExitStatus(IntEnum):
@@ -43,21 +47,61 @@ class Options:
     json: bool
 
 
-def examples(text: str) -> Callable[[click.Command], click.Command]:
+class Seconds(click.ParamType[float]):
+    """A number of seconds that is not less than the least; NaN, which never ends, is none."""
+
+    name = "seconds"
+
+    def __init__(self, least: float) -> None:
+        self._least = least
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number; a usage error where it is none."""
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = math.nan
+        if not seconds >= self._least:
+            self.fail(f"{value!r} is no number of seconds from {self._least} up", param, ctx)
+        return seconds
+
+
+class Address(click.ParamType[str]):
+    """The address of a service over HTTP."""
+
+    name = "url"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The address; a usage error where it is none."""
+        try:
+            url = urlsplit(value)
+            right = url.scheme in ("http", "https") and url.hostname and url.port != 0
+        except ValueError:
+            right = False
+        if not right or url.query or url.fragment:
+            self.fail(f"{value!r} is no address; say http://HOST:PORT", param, ctx)
+        return str(value)
+
+
+def examples(text: str) -> Callable[[AnyCommand], AnyCommand]:
     """Show an example below the help of a command."""
 
-    def add(command: click.Command) -> click.Command:
+    def add(command: AnyCommand) -> AnyCommand:
         command.epilog = f"\b\nExample:\n  {text}"
         return command
 
     return add
 
 
+@examples("aggsvc --json upload samples/readings.csv --wait")
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option(
     "--base-url",
     envvar="API_BASE_URL",
     default="http://localhost:8000",
+    type=Address(),
     show_default=True,
     show_envvar=True,
     help="Where the service is.",
@@ -66,7 +110,7 @@ def examples(text: str) -> Callable[[click.Command], click.Command]:
     "--poll-interval",
     envvar="CLI_POLL_INTERVAL",
     default=0.5,
-    type=click.FloatRange(min=0.01),
+    type=Seconds(0.01),
     show_default=True,
     show_envvar=True,
     help="Seconds between two looks at a file that is waited for.",
@@ -75,7 +119,7 @@ def examples(text: str) -> Callable[[click.Command], click.Command]:
     "--poll-timeout",
     envvar="CLI_POLL_TIMEOUT",
     default=60.0,
-    type=click.FloatRange(min=0),
+    type=Seconds(0),
     show_default=True,
     show_envvar=True,
     help="Seconds to wait for a file before giving up (exit status 4).",
@@ -151,7 +195,10 @@ async def list_files(options: Options, /, limit: int, **query: str) -> None:
     """List files, newest first."""
     async with open_client(options.base_url) as client:
         page = await client.list(limit=str(limit), **query)
-    show(page, options, render.show_list)
+    again = {"--limit": str(limit), "--status": query["status"], "--search": query["q"]}
+    again |= {"--sort": query["sort"], "--cursor": page["next_cursor"] or ""}
+    given = (f"{name}={value}" for name, value in again.items() if value)
+    show(page, options, lambda page: render.show_list(page, shlex.join(("aggsvc", "list", *given))))
 
 
 @examples("aggsvc errors 0b8f5e2c7d9a4c1e8f3a6b5d4c2e1f0a --format csv > errors.csv")
@@ -171,7 +218,9 @@ async def errors(options: Options, file_id: str, form: str) -> None:
     async with open_client(options.base_url) as client:
         if form == "table" and not options.json:
             record = await client.record(file_id)
-            render.show_errors(record["errors"], record["error_count"])
+            if record["status"] not in FINAL:
+                raise ClientFailed(still(record))
+            render.show_errors(record)
             return
         async for chunk in client.errors(file_id, "csv" if form == "csv" else "ndjson"):
             sys.stdout.buffer.write(chunk)
@@ -189,11 +238,7 @@ async def delete(options: Options, file_ids: tuple[str, ...]) -> None:
         for file_id in file_ids:
             deleted = await attempt(delete_one, client, file_id)
             if deleted is not None:
-                show(
-                    deleted,
-                    options,
-                    lambda record: render.out.print(f"deleted {record['file_id']}"),
-                )
+                show(deleted, options, render.show_deleted)
             done.append(deleted is not None)
     sys.exit(ExitStatus.PROCESSED if all(done) else ExitStatus.FAILED)
 
@@ -242,9 +287,9 @@ def sizes_of(files: Sequence[Path]) -> dict[Path, int]:
     """Each file's size; refuses, before anything is sent, what is no file."""
     for path in files:
         if not path.exists():
-            raise click.UsageError(f"{path} does not exist; check the name")
+            raise click.UsageError(f"{render.plain(str(path))} does not exist; check the name")
         if not path.is_file():
-            raise click.UsageError(f"{path} is not a file; name the CSV files in it")
+            raise click.UsageError(f"{render.plain(str(path))} is not a file; name CSV files")
     return {path: path.stat().st_size for path in files}
 
 
@@ -280,10 +325,16 @@ async def wait_for(client: Client, options: Options, record: Record, bars: rende
     """The record once it is final, or as it is when the time is up."""
     bar = bars.add("processing", record["filename"], record["size_bytes"])
     deadline = time.monotonic() + options.poll_timeout
-    while record["status"] not in FINAL and time.monotonic() < deadline:
-        await asyncio.sleep(options.poll_interval)
-        record = await client.record(record["file_id"])
-        bars.reach(bar, record["progress"]["bytes_read"])
+    try:
+        while record["status"] not in FINAL and (left := deadline - time.monotonic()) > 0:
+            await asyncio.sleep(min(options.poll_interval, left))
+            record = await client.record(record["file_id"])
+            bars.reach(bar, record["progress"]["bytes_read"])
+    except ClientFailed as error:
+        raise ClientFailed(f"{record['filename']}, id {record['file_id']}: {error}") from None
+    except asyncio.CancelledError:
+        render.show_failure(still(record))
+        raise
     return record
 
 
@@ -311,11 +362,16 @@ def status_of(record: Record | None, waited: bool) -> ExitStatus:
         return ExitStatus.PARTIAL
     if record["status"] == "processed" or not waited:
         return ExitStatus.PROCESSED
-    render.show_failure(
+    render.show_failure(still(record))
+    return ExitStatus.TIMED_OUT
+
+
+def still(record: Record) -> str:
+    """What to do about a file that is not processed yet."""
+    return (
         f"{record['filename']} is still {record['status']}; "
         f"look again with `aggsvc result {record['file_id']} --wait`"
     )
-    return ExitStatus.TIMED_OUT
 
 
 def worst(statuses: Sequence[ExitStatus]) -> ExitStatus:

@@ -20,7 +20,10 @@ from rich.table import Table
 
 Record = dict[str, Any]
 
-out = Console(highlight=False)
+# A pipe has no width: one line per row, however long, for grep and its like.
+PIPE_WIDTH = 100_000
+
+out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 err = Console(stderr=True, highlight=False)
 
 COLOURS = {"processed": "green", "partial": "yellow", "failed": "red", "processing": "cyan"}
@@ -90,8 +93,8 @@ def show_deleted(record: Record) -> None:
     out.print(f"{record['file_id']}  deleted", soft_wrap=True)
 
 
-def show_list(page: Record) -> None:
-    """A page of the listing."""
+def show_list(page: Record, again: str) -> None:
+    """A page of the listing, and the command for the next."""
     if not page["items"]:
         out.print("no files")
         return
@@ -113,17 +116,19 @@ def show_list(page: Record) -> None:
         table.add_row(*row, *(counts if wide else ()))
     out.print(table)
     if page["next_cursor"]:
-        out.print(f"more: aggsvc list --cursor {page['next_cursor']}", style="dim", soft_wrap=True)
+        out.print(f"more: {safe(again)}", style="dim", soft_wrap=True)
 
 
-def show_errors(errors: Iterable[Record], count: int) -> None:
-    """Row errors as a table, and how many there are beyond those."""
-    shown = list(errors)
+def show_errors(record: Record) -> None:
+    """A record's row errors as a table, and how many there are beyond those."""
+    shown = record["errors"]
     if not shown:
         out.print("no bad rows")
         return
     out.print(_error_table(shown))
-    _show_rest(count - len(shown), "--format csv, or ndjson")
+    _show_rest(
+        record["error_count"] - len(shown), f"aggsvc errors {record['file_id']} --format csv"
+    )
 
 
 def _error_table(errors: Iterable[Record]) -> Table:
@@ -158,7 +163,7 @@ def show_health(health: Record) -> None:
 
 def show_failure(message: str) -> None:
     """Why something could not be done, on standard error."""
-    err.print(f"[red]aggsvc:[/red] {escape(message)}", soft_wrap=True)
+    err.print(f"[red]aggsvc:[/red] {safe(message)}", soft_wrap=True)
 
 
 def status_text(status: str) -> str:
@@ -171,9 +176,14 @@ def _number(value: float | None) -> str:
     return "-" if value is None else repr(value)
 
 
+def plain(text: str) -> str:
+    """Text from outside with nothing in it that a terminal would act on."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
 def safe(text: str) -> str:
-    """Text from outside for the console: no markup, and nothing that a terminal would act on."""
-    return escape("".join(char if char.isprintable() else repr(char)[1:-1] for char in text))
+    """Text from outside for the console: plain, and no markup either."""
+    return escape(plain(text))
 
 
 class Bars:

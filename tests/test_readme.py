@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import asyncclick as click
 import pytest
 
 from aggsvc.api.routes import ROUTES
@@ -24,6 +25,7 @@ from aggsvc.engine.fields import read_timestamp
 from aggsvc.errors import FileRejected
 from aggsvc.model import Progress, RowError
 from aggsvc.settings import CLIENT_NAMES, Settings
+from cli.main import ExitStatus, cli
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -88,6 +90,7 @@ def code(cell: str) -> str:
 # What differs from run to run: ids and cursors, which later commands repeat, and the rest.
 NAMED = r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])|W1si[\w-]+"
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
+TOOK = r"took +\d+ ms"
 LEFT_OUT = "…"
 
 
@@ -110,11 +113,11 @@ class Names:
         return match is not None
 
     def _patterns(self, shown: str, new: list[str]) -> Iterator[str]:
-        for part in re.split(rf"({NAMED}|{TIME}|^\.\.\.\n)", shown, flags=re.M):
+        for part in re.split(rf"({NAMED}|{TIME}|{TOOK}|^\.\.\.\n)", shown, flags=re.M):
             if part == "...\n":
                 yield "(?:.*\n)?"
-            elif re.fullmatch(TIME, part):
-                yield TIME
+            elif varies := next((each for each in (TIME, TOOK) if re.fullmatch(each, part)), None):
+                yield varies
             elif not re.fullmatch(NAMED, part):
                 yield re.escape(part)
             elif part in self._real:
@@ -156,9 +159,13 @@ def same(shown: Any, actual: Any, names: Names, member: str = "") -> bool:
 def is_as_shown(shown: str, actual: str, names: Names) -> bool:
     expected = parse(shown)
     if not isinstance(expected, dict):
-        lines = actual.replace("\r\n", "\n")
-        return names.match(shown.rstrip("\n") + "\n", lines.rstrip("\n") + "\n")
+        return names.match(trimmed(shown), trimmed(actual))
     return same(expected, parse(actual), names)
+
+
+def trimmed(text: str) -> str:
+    """The text without spaces at the ends of its lines, nor blank lines at its own."""
+    return re.sub(r"\s+$", "", re.sub(r"[ \t\r]+$", "", text, flags=re.M)) + "\n"
 
 
 # --- the service and a shell, as the README's reader has them ---
@@ -264,6 +271,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[Example, Run]:
     assert shutil.which("curl"), "curl is missing; the README's examples need it"
     folder, names, found = tmp_path_factory.mktemp("readme"), Names(), {}
     with service(folder) as address, shell(folder) as bash:
+        bash.run(f"export API_BASE_URL={address}")
         for example in EXAMPLES:
             command = names.in_command(example.command).replace(BASE, address)
             actual, status = bash.run(command)
@@ -313,9 +321,59 @@ def test_the_table_of_settings_has_each_with_its_default() -> None:
     assert all(meaning for _, _, meaning in rows)
 
 
-def test_the_command_lines_settings_are_named() -> None:
-    """What the service ignores because it is the command line's is named too."""
-    assert all(f"`{name}`" in README for name in CLIENT_NAMES)
+# --- the command line ---
+
+
+OPTIONS = [option for option in cli.params if isinstance(option, click.Option)]
+
+
+def test_the_table_of_the_command_lines_settings_has_each_with_its_default() -> None:
+    """Its settings are those of the command line: name, option and default."""
+    rows = table(README, "variable", "option", "default", "meaning")
+    shown = {(code(name), code(option), code(default)) for name, option, default, _ in rows}
+    wanted = {(o.envvar, o.opts[0], f"{o.default}".removesuffix(".0")) for o in OPTIONS if o.envvar}
+    assert shown == wanted
+    assert {name for name, _, _ in wanted} == CLIENT_NAMES
+
+
+def test_every_command_is_in_the_table_and_has_an_example() -> None:
+    """The table of commands has all of them; each but serve is shown with its output."""
+    rows = table(README, "command", "what it does")
+    shown = {code(row[0]).split()[0] for row in rows} - {"make"}
+    assert shown == set(cli.commands)
+    text = "\n".join(example.command for example in EXAMPLES)
+    for command in shown - {"serve"}:
+        assert re.search(rf"^aggsvc (--json )?{command}\b", text, re.M), command
+    assert re.search(r"^PORT=8080 aggsvc serve$", README, re.M)
+
+
+def test_every_exit_status_is_told() -> None:
+    rows = table(README, "exit status", "when")
+    assert [int(status) for status, _ in rows] == sorted(ExitStatus)
+
+
+# --- images ---
+
+IMAGES = re.findall(r"!\[([^]]+)\]\(([^)]+)\)", README)
+
+
+@pytest.mark.parametrize(("text", "path"), IMAGES)
+def test_an_image_is_there(text: str, path: str) -> None:
+    """Each image is a PNG that loads quickly, with a text for those who cannot see it."""
+    data = (ROOT / path).read_bytes()
+    assert data.startswith(b"\x89PNG")
+    assert len(data) < 150_000
+    assert len(text) > 20
+
+
+# --- containers ---
+
+
+def test_the_two_commands_of_compose_are_shown() -> None:
+    """The README shows the commands with which compose.yaml itself begins."""
+    commands = re.findall(r"^# (docker compose .+)$", (ROOT / "compose.yaml").read_text(), re.M)
+    assert len(commands) == 2
+    assert "```\n{}\n{}\n```".format(*commands) in README
 
 
 # --- troubleshooting ---
