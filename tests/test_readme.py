@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from aggsvc.errors import FileRejected
 from aggsvc.model import Progress, RowError
 from aggsvc.settings import CLIENT_NAMES, Settings
 from cli.main import ExitStatus, cli
+from tests.machine import program
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -268,7 +268,7 @@ class Run(NamedTuple):
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[Example, Run]:
     """Every example of the README, run in order against one service."""
-    assert shutil.which("curl"), "curl is missing; the README's examples need it"
+    program("curl")
     folder, names, found = tmp_path_factory.mktemp("readme"), Names(), {}
     with service(folder) as address, shell(folder) as bash:
         bash.run(f"export API_BASE_URL={address}")
