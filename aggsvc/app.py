@@ -11,6 +11,7 @@ from aiohttp import web
 
 from aggsvc.api.routes import ROUTES
 from aggsvc.backends import open_backends, state_table
+from aggsvc.engine import load_engine
 from aggsvc.errors import StoreUnavailable
 from aggsvc.events import EventHub
 from aggsvc.filetable import FileTable
@@ -62,8 +63,12 @@ async def service(app: web.Application) -> AsyncIterator[None]:
     events = EventHub()
     objects = FileObjects(opened.objects, settings.mock_s3_bucket_name)
     files = FileTable(opened.table, settings.mock_dynamodb_table_name, events)
+    # The service listens meanwhile; jobs that come earlier wait for it.
+    engine = asyncio.create_task(
+        asyncio.to_thread(load_engine, settings.processor_engine, os.cpu_count() or 1)
+    )
     limits = ProcessorLimits(settings.processor_max_attempts, settings.max_sensors)
-    processor = Processor(objects, files, limits)
+    processor = Processor(objects, files, engine, limits)
     app[SERVICE] = Service(objects, files, opened.queue, events)
     app[WORKERS] = WorkerPool(opened.queue, processor.process, settings.processor_worker_count)
     app[HEALTH] = Health(opened.objects, opened.table, opened.queue, app[WORKERS])
@@ -71,6 +76,7 @@ async def service(app: web.Application) -> AsyncIterator[None]:
         objects, files, opened.queue, opened.table, state_table(settings.mock_dynamodb_table_name)
     )
     yield
+    engine.cancel()
 
 
 async def recovery(app: web.Application) -> AsyncIterator[None]:
@@ -85,7 +91,10 @@ async def recovery(app: web.Application) -> AsyncIterator[None]:
     yield
     sweeping.cancel()
     await asyncio.wait({sweeping})
-    await app[RECOVERY].end()
+    try:
+        await app[RECOVERY].end()
+    except StoreUnavailable as error:  # the next start takes this run for one that crashed
+        log.warning("end not noted", reason=str(error))
 
 
 async def _sweep(recovery: Recovery) -> None:

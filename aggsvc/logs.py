@@ -40,7 +40,7 @@ def configure_logging(level: str) -> None:
 
 def _formatter(*, for_person: bool) -> structlog.stdlib.ProcessorFormatter:
     renderers = (
-        [structlog.dev.ConsoleRenderer()]
+        [structlog.dev.ConsoleRenderer(repr_native_str=True)]  # values come from outside
         if for_person
         else [
             structlog.processors.format_exc_info,

@@ -3,17 +3,21 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import orjson
 import structlog
 
-from aggsvc.engine.aggregate import Outcome, aggregate
+from aggsvc.engine import Engine
 from aggsvc.errors import ConditionFailed, FileRejected, ObjectNotFound, StoreUnavailable
 from aggsvc.filetable import FileTable
 from aggsvc.model import FileRecord, Job, Progress, RowError, Status, object_key, utc_now
 from aggsvc.objects import FileObjects, report_key
+
+if TYPE_CHECKING:
+    from aggsvc.engine.aggregate import Outcome
 
 KEPT_ERRORS = 100
 LOGGED_ERRORS = 20
@@ -31,10 +35,20 @@ class ProcessorLimits:
 
 
 class Processor:
-    """Processes jobs. A record that another has written or deleted meanwhile is left to it."""
+    """Processes jobs. A record that another has written or deleted meanwhile is left to it.
 
-    def __init__(self, objects: FileObjects, files: FileTable, limits: ProcessorLimits) -> None:
+    `engine` may be still on its way when the first job comes, and is awaited once for each.
+    """
+
+    def __init__(
+        self,
+        objects: FileObjects,
+        files: FileTable,
+        engine: Awaitable[Engine],
+        limits: ProcessorLimits,
+    ) -> None:
         self._objects = objects
+        self._engine = engine
         self._files = files
         self._limits = limits
 
@@ -83,8 +97,9 @@ class Processor:
 
     async def _aggregate(self, run: "_Run") -> None:
         try:
+            engine = await self._engine
             async with self._objects.open(run.record.object_key) as upload:
-                outcome = await aggregate(
+                outcome = await engine(
                     run.counted(upload.chunks),
                     on_errors=run.take_errors,
                     on_progress=run.take_progress,
@@ -190,7 +205,7 @@ class _Run:
                 replace(self.record, progress=progress), event="progress"
             )
 
-    async def complete(self, outcome: Outcome) -> None:
+    async def complete(self, outcome: "Outcome") -> None:
         """Write the result of the whole file."""
         errors_key = await self.report.finish()
         if outcome.error_count > LOGGED_ERRORS:
@@ -214,7 +229,7 @@ class _Run:
         _log_end(await self._files.save(record))
 
 
-def _verdict(outcome: Outcome) -> tuple[Status, str | None]:
+def _verdict(outcome: "Outcome") -> tuple[Status, str | None]:
     if outcome.error_count == 0:
         return Status.PROCESSED, None
     if outcome.summary.row_count == 0:

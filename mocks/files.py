@@ -22,6 +22,7 @@ from collections.abc import (
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import aiofiles
@@ -53,6 +54,10 @@ class Disk:
 
     A test gives Files another one to simulate a full or failing disk, or power loss.
     """
+
+    def __init__(self) -> None:
+        self._folders: dict[Path, int] = {}
+        self._opening = Lock()
 
     def create(self, path: Path) -> int:
         """Create the file, which must not exist, and open it for appending."""
@@ -95,12 +100,28 @@ class Disk:
         path.mkdir(exist_ok=True)
 
     def sync_folder(self, path: Path) -> None:
-        """Make the folder's names durable."""
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        """Make the folder's names durable.
+
+        The folder stays open: to find no descriptor left only when a file in it has got its name
+        would look like a failed fsync.
+        """
+        os.fsync(self._open_folder(path))
+
+    def close_folders(self) -> None:
+        """Close the folders that were kept open."""
+        while self._folders:
+            os.close(self._folders.popitem()[1])
+
+    def _open_folder(self, path: Path) -> int:
+        with self._opening:
+            fd = self._folders.get(path)
+            if fd is not None and os.path.samestat(os.fstat(fd), path.stat()):
+                return fd
+            fresh = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._folders[path] = fresh
+            if fd is not None:
+                os.close(fd)
+            return fresh
 
 
 @contextmanager
@@ -177,6 +198,7 @@ class Files:
         while self._tasks:
             await asyncio.wait(self._tasks)
         await asyncio.to_thread(self._pool.shutdown)
+        self.disk.close_folders()
 
     async def run(self, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a blocking step in the pool; if cancelled, it may still run to its end."""

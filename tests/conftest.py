@@ -15,6 +15,7 @@ from blockbuster import blockbuster_ctx
 from structlog.testing import capture_logs
 
 from aggsvc.backends import open_backends, state_table
+from aggsvc.engine import load_engine
 from aggsvc.events import EventHub
 from aggsvc.filetable import FileTable
 from aggsvc.model import FileRecord, Job
@@ -148,6 +149,7 @@ async def opened_parts(
         events = EventHub()
         files = FileTable(items, settings.mock_dynamodb_table_name, events)
         file_objects = FileObjects(store, BUCKET)
+        engine = asyncio.create_task(asyncio.to_thread(load_engine, settings.processor_engine, 2))
         limits = ProcessorLimits(settings.processor_max_attempts, settings.max_sensors)
         yield Parts(
             settings.mock_s3_root_path,
@@ -157,7 +159,7 @@ async def opened_parts(
             events,
             files,
             Service(file_objects, files, opened.queue, events),
-            Processor(file_objects, files, limits),
+            Processor(file_objects, files, engine, limits),
             Recovery(
                 file_objects,
                 files,

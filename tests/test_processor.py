@@ -234,6 +234,13 @@ async def test_a_table_that_refuses_the_result_gives_the_job_back(settings: Sett
         assert (await parts.process(sent.file_id)).status is Status.PARTIAL
 
 
+async def report_begun(parts: Parts) -> None:
+    """Wait until the report of the row errors is being written beside the upload."""
+    async with asyncio.timeout(DEADLINE):
+        while len(parts.on_disk()) < 2:
+            await asyncio.sleep(0.01)
+
+
 async def test_a_cancelled_job_leaves_the_file_as_if_it_had_never_begun(
     settings: Settings,
 ) -> None:
@@ -242,7 +249,7 @@ async def test_a_cancelled_job_leaves_the_file_as_if_it_had_never_begun(
         running = asyncio.create_task(parts.processor.process(Job(sent.file_id)))
         await asyncio.wait_for(parts.objects.reached.wait(), DEADLINE)
         assert (await parts.files.get(sent.file_id)).status is Status.PROCESSING
-        assert len(parts.on_disk()) == 2  # the report is being written
+        await report_begun(parts)
         await cancelled(running)
         assert_as_if_never_begun(await parts.files.get(sent.file_id))
         assert parts.on_disk() == [f"{sent.file_id}%2Fupload.csv"]

@@ -19,7 +19,8 @@ import asyncclick as click
 import pytest
 
 from aggsvc.api.routes import ROUTES
-from aggsvc.engine.aggregate import Outcome, aggregate
+from aggsvc.engine import load_engine
+from aggsvc.engine.aggregate import Outcome
 from aggsvc.engine.fields import read_timestamp
 from aggsvc.errors import FileRejected
 from aggsvc.model import Progress, RowError
@@ -445,7 +446,7 @@ def read(data: bytes) -> tuple[Outcome, list[RowError]]:
     async def stream() -> AsyncIterator[bytes]:
         yield data
 
-    running = aggregate(stream(), on_errors=take, on_progress=ignore, max_sensors=9)
+    running = load_engine("auto", 1)(stream(), on_errors=take, on_progress=ignore, max_sensors=9)
     return asyncio.run(running), errors
 
 

@@ -40,6 +40,7 @@ def setup_pages(app: web.Application) -> None:
         lstrip_blocks=True,
     )
     environment.filters |= {"bytes": format_bytes, "utc": format_utc, "count": "{:,}".format}
+    app.middlewares.append(page_error_middleware)
     app.add_routes(
         (
             web.get("/", to_files, name="home"),

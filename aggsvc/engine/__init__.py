@@ -1,1 +1,42 @@
 """The engine: bytes in, a Summary and row errors out; knows nothing of HTTP, stores or jobs."""
+
+from collections.abc import AsyncIterable, Awaitable, Callable
+from typing import TYPE_CHECKING, Protocol
+
+from aggsvc.model import Progress, RowError
+
+if TYPE_CHECKING:
+    from aggsvc.engine.aggregate import Outcome
+
+ErrorSink = Callable[[list[RowError]], Awaitable[None]]
+ProgressSink = Callable[[Progress], Awaitable[None]]
+
+
+class Engine(Protocol):
+    """aggregate.aggregate, with its lane chosen."""
+
+    def __call__(
+        self,
+        stream: AsyncIterable[bytes],
+        *,
+        on_errors: ErrorSink,
+        on_progress: ProgressSink,
+        max_sensors: int,
+    ) -> "Awaitable[Outcome]":
+        """Read the whole stream; raises FileRejected where it cannot be read as a whole."""
+
+
+def load_engine(name: str, cores: int) -> Engine:
+    """The engine with the lane of that name (`auto` or `rows`), ready to run.
+
+    Takes seconds where machine code must be compiled first, and is kept out of the imports of
+    those who only use it, so that the service can listen meanwhile. Call it in a thread.
+    """
+    from functools import partial  # noqa: PLC0415
+
+    from aggsvc.engine.aggregate import aggregate  # noqa: PLC0415
+    from aggsvc.engine.lanes import lane_of, warm_up  # noqa: PLC0415
+
+    lane = lane_of(name, cores)
+    warm_up(lane)
+    return partial(aggregate, lane=lane)

@@ -1,19 +1,23 @@
-"""The pipeline: a CSV stream in, its Outcome out, its row errors to a sink as they are found."""
+"""The pipeline: a CSV stream in, its Outcome out, its row errors to a sink as they are found.
+
+Blocks are read in parallel, each by a reader and into a summary that no other thread uses
+meanwhile; what they report is told in the order of the file. Summaries are exact, so it does not
+matter which block went into which: merged they are the summary of the file.
+"""
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterable, Awaitable, Callable
+from collections.abc import AsyncIterable, Iterator
 from dataclasses import dataclass, field, replace
 
+from aggsvc.engine import ErrorSink, ProgressSink
 from aggsvc.engine.batch import Batch
-from aggsvc.engine.records import Block, BlockReader, pieces
-from aggsvc.engine.rows import Header, read_header, read_rows
+from aggsvc.engine.lanes import Lane, Reader
+from aggsvc.engine.records import Block, BlockReader
+from aggsvc.engine.rows import Header, read_header
 from aggsvc.engine.summary import Summary
 from aggsvc.errors import FileRejected
 from aggsvc.model import Progress, RowError
-
-ErrorSink = Callable[[list[RowError]], Awaitable[None]]
-ProgressSink = Callable[[Progress], Awaitable[None]]
 
 
 @dataclass(slots=True)
@@ -27,12 +31,13 @@ class Outcome:
     @property
     def error_count(self) -> int:
         """How many rows were no readings."""
-        return self.rows_read - self.summary.row_count
+        return self.error_summary.total()
 
 
 async def aggregate(
     stream: AsyncIterable[bytes],
     *,
+    lane: Lane,
     on_errors: ErrorSink,
     on_progress: ProgressSink,
     max_sensors: int,
@@ -42,28 +47,152 @@ async def aggregate(
 
     `on_errors` gets the row errors in order, each once; `on_progress` is called after each batch.
     """
-    reader = BlockReader(stream, delimiter)
+    reader = BlockReader(stream, delimiter, lane.cut)
     header = read_header(await reader.header(), delimiter)
-    outcome = Outcome()
-    async for block in reader.blocks(header.width):
-        for piece in pieces(block):
-            batch = await asyncio.to_thread(_fold_rows, piece, header, outcome.summary)
-            if len(outcome.summary.sensor_counts) > max_sensors:
-                raise FileRejected(f"the file has more than {max_sensors:,} distinct sensors")
-            await _report(batch, outcome, on_errors)
-            await on_progress(Progress(block.end_offset, outcome.rows_read))
-    return outcome
+    team = _Team(lane, header)
+    teller = _Teller(on_errors, on_progress)
+    limit = _Limit(max_sensors)
+    beginning = asyncio.create_task(team.begin_all(reader.blocks(header.width)))
+    try:
+        while (run := await team.runs.get()) is not None:
+            await team.finish(run, teller, limit)
+        await beginning
+    finally:
+        beginning.cancel()
+        await asyncio.wait({beginning})
+        team.abandon()
+    summary = await asyncio.to_thread(team.merged)
+    limit.check(summary)
+    return Outcome(summary, teller.rows_read, teller.error_summary)
 
 
-def _fold_rows(piece: Block, header: Header, summary: Summary) -> Batch:
-    batch = read_rows(piece, header)
-    summary.fold(batch)
-    return batch
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    max_sensors: int
+
+    def check(self, summary: Summary) -> None:
+        if summary.sensor_count > self.max_sensors:
+            raise FileRejected(f"the file has more than {self.max_sensors:,} distinct sensors")
 
 
-async def _report(batch: Batch, outcome: Outcome, on_errors: ErrorSink) -> None:
-    if batch.errors:
-        before = outcome.rows_read
-        await on_errors([replace(e, row_number=e.row_number + before) for e in batch.errors])
-        outcome.error_summary.update(error.reason for error in batch.errors)
-    outcome.rows_read += batch.rows_read
+class _Teller:
+    """Tells row errors and progress in the order of the file, and counts them."""
+
+    def __init__(self, on_errors: ErrorSink, on_progress: ProgressSink) -> None:
+        self.rows_read = 0
+        self.error_summary: Counter[str] = Counter()
+        self._on_errors = on_errors
+        self._on_progress = on_progress
+
+    async def tell(self, some: "_Some", end_offset: int) -> None:
+        if some.errors:
+            errors = await asyncio.to_thread(self._take, some.errors)
+            await self._on_errors(errors)
+        self.rows_read += some.rows_read
+        await self._on_progress(Progress(end_offset, self.rows_read))
+
+    def _take(self, errors: list[RowError]) -> list[RowError]:
+        """Count the errors, which may be many; returns them numbered as in the file."""
+        self.error_summary.update(error.reason for error in errors)
+        return _numbered(errors, self.rows_read)
+
+
+@dataclass(slots=True)
+class _Member:
+    """What one thread works with: nobody else uses it meanwhile."""
+
+    reader: Reader
+    summary: Summary = field(default_factory=Summary)
+
+
+@dataclass(slots=True)
+class _Run:
+    """A block on its way: who reads it, what is left of it, and the task that reads some more."""
+
+    block: Block
+    member: _Member
+    batches: Iterator[Batch]
+    task: "asyncio.Task[_Some]"
+
+
+class _Team:
+    """Reads blocks, as many at a time as the lane has threads; they are finished in order."""
+
+    def __init__(self, lane: Lane, header: Header) -> None:
+        self.runs: asyncio.Queue[_Run | None] = asyncio.Queue()
+        self._members = [_Member(lane.reader(header)) for _ in range(lane.threads)]
+        self._idle: asyncio.Queue[_Member] = asyncio.Queue()
+        self._tasks: set[asyncio.Task[_Some]] = set()
+        for member in self._members:
+            self._idle.put_nowait(member)
+
+    async def begin_all(self, blocks: AsyncIterable[Block]) -> None:
+        """Have each block read as soon as a member is idle; None in `runs` is the end."""
+        try:
+            async for block in blocks:
+                member = await self._idle.get()
+                batches = member.reader.batches(block)
+                self.runs.put_nowait(_Run(block, member, batches, self._read(batches, member)))
+        finally:
+            self.runs.put_nowait(None)
+
+    async def finish(self, run: _Run, teller: _Teller, limit: _Limit) -> None:
+        """Read the rest of the block and tell what is in it."""
+        while True:
+            some = await run.task
+            limit.check(run.member.summary)
+            if some.is_last:
+                break
+            run.task = self._read(run.batches, run.member)
+            await teller.tell(some, run.block.end_offset)
+        self._idle.put_nowait(run.member)
+        await teller.tell(some, run.block.end_offset)
+
+    def abandon(self) -> None:
+        """Wait for no block any more; a thread that reads one ends by itself."""
+        for task in self._tasks:
+            task.cancel()
+
+    def _read(self, batches: Iterator[Batch], member: _Member) -> "asyncio.Task[_Some]":
+        task = asyncio.create_task(asyncio.to_thread(_read_some, batches, member.summary))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def merged(self) -> Summary:
+        """The summary of all that was read."""
+        first, *others = (member.summary for member in self._members)
+        for other in others:
+            first.merge(other)
+        return first
+
+
+# Row errors that may wait to be told: bounds the memory of a block in which every row is bad.
+MAX_WAITING_ERRORS = 8_192
+
+
+@dataclass(frozen=True, slots=True)
+class _Some:
+    """Rows read on, and their errors; row numbers count from 1 at the first of these rows."""
+
+    rows_read: int
+    errors: list[RowError]
+    is_last: bool
+
+
+def _read_some(batches: Iterator[Batch], summary: Summary) -> _Some:
+    rows_read, errors = 0, []
+    for batch in batches:
+        summary.fold(batch)
+        errors += _numbered(batch.errors, rows_read)
+        rows_read += batch.rows_read
+        if len(errors) >= MAX_WAITING_ERRORS:
+            return _Some(rows_read, errors, is_last=False)
+    return _Some(rows_read, errors, is_last=True)
+
+
+def _numbered(errors: list[RowError], before: int) -> list[RowError]:
+    """The errors with row numbers that count the rows before them too."""
+    if not before:
+        return errors
+    return [replace(error, row_number=error.row_number + before) for error in errors]

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
+import numpy as np
 from aiocsv import AsyncReader
 
-from aggsvc.engine.batch import Batch
+from aggsvc.engine.batch import NO_READING, Batch, Names
 from aggsvc.engine.fields import (
     FieldFailed,
     plain_timestamps,
@@ -98,12 +99,46 @@ def _check_columns(fields: Row, delimiter: str) -> None:
 
 def read_rows(piece: Block, header: Header) -> Batch:
     """Judge the records of a piece of a block (see records.pieces)."""
-    batch = Batch()
+    columns = _Columns()
     for part in _line_slices(piece, header) or _record_slices(piece, header):
-        if not _append_plain(batch, part, header):
-            _append_judged(batch, part, header)
-        batch.rows_read += len(part.rows)
-    return batch
+        if not _append_plain(columns, part, header):
+            _append_judged(columns, part, header)
+    return columns.batch()
+
+
+class _Columns:
+    """A batch in the making: each row read has its place in the columns."""
+
+    def __init__(self) -> None:
+        self.sensors: list[str] = []
+        self.timestamps: list[int] = []
+        self.values: list[float] = []
+        self.errors: list[RowError] = []
+
+    def append(self, sensor: str, timestamp: int, value: float) -> None:
+        """Add a reading."""
+        self.sensors.append(sensor)
+        self.timestamps.append(timestamp)
+        self.values.append(value)
+
+    def fail(self, failed: RowFailed, line_number: int) -> None:
+        """Add a row error; "" is no sensor's name."""
+        self.append("", 0, 0.0)
+        self.errors.append(failed.at(len(self.sensors), line_number))
+
+    def batch(self) -> Batch:
+        """The columns as arrays."""
+        places = {"": NO_READING}
+        known = places.setdefault
+        sensors = [known(sensor, len(places) - 1) for sensor in self.sensors]
+        names = [name.encode() for name in places if name]
+        return Batch(
+            Names.of(names),
+            np.array(sensors, np.int32),
+            np.array(self.timestamps, np.int64),
+            np.array(self.values, np.float64),
+            self.errors,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,17 +202,13 @@ def _start(record: bytes) -> str:
     return record[: VALUE_CHARS * 4 + 4].decode(errors="replace")
 
 
-def _append_judged(batch: Batch, part: _Slice, header: Header) -> None:
+def _append_judged(columns: _Columns, part: _Slice, header: Header) -> None:
     for index, row in enumerate(part.rows):
+        text = part.texts[index] if part.texts else header.delimiter.join(row)
         try:
-            text = part.texts[index] if part.texts else header.delimiter.join(row)
-            sensor, timestamp, value = judge(row, text, header)
+            columns.append(*judge(row, text, header))
         except RowFailed as failed:
-            batch.errors.append(failed.at(batch.rows_read + index + 1, part.lines[index]))
-        else:
-            batch.sensors.append(sensor)
-            batch.timestamps.append(timestamp)
-            batch.values.append(value)
+            columns.fail(failed, part.lines[index])
 
 
 def judge(row: Row, text: str | RowFailed, header: Header) -> Reading:
@@ -215,21 +246,21 @@ def _read(read: Callable[[str], T], text: str, column: str) -> T:
 _PLAIN_SENSOR_CHARS = MAX_SENSOR_BYTES // 4
 
 
-def _append_plain(batch: Batch, part: _Slice, header: Header) -> bool:
+def _append_plain(columns: _Columns, part: _Slice, header: Header) -> bool:
     """Append rows that are all plain readings, as judge would; False, and nothing done, if not."""
     if set(map(len, part.rows)) != {header.width}:
         return not part.rows
-    columns = list(zip(*part.rows, strict=True))
-    sensors = list(map(str.strip, columns[header.sensor_id]))
+    fields = list(zip(*part.rows, strict=True))
+    sensors = list(map(str.strip, fields[header.sensor_id]))
     if not all(sensors) or max(map(len, sensors)) > _PLAIN_SENSOR_CHARS:
         return False
-    values = plain_values(list(map(str.strip, columns[header.value])))
-    timestamps = plain_timestamps(list(map(str.strip, columns[header.timestamp])))
+    values = plain_values(list(map(str.strip, fields[header.value])))
+    timestamps = plain_timestamps(list(map(str.strip, fields[header.timestamp])))
     if values is None or timestamps is None:
         return False
-    batch.sensors += sensors
-    batch.timestamps += timestamps
-    batch.values += values
+    columns.sensors += sensors
+    columns.timestamps += timestamps
+    columns.values += values
     return True
 
 

@@ -1,10 +1,13 @@
 """Uploads: the field `file` of a multipart body as a stream, and nothing else of it kept."""
 
+import asyncio
+import re
 import warnings
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
-from aiohttp import BodyPartReader, MultipartReader, web
+from aiohttp import BodyPartReader, MultipartReader, StreamReader, web
 from aiohttp.hdrs import CONTENT_ENCODING, CONTENT_TRANSFER_ENCODING
 from aiohttp.http_exceptions import HttpProcessingError
 
@@ -15,6 +18,9 @@ FIELD = "file"
 CHUNK_BYTES = 256 * 1024
 # What other fields may hold altogether; they are read past.
 OTHER_FIELDS_BYTES = 1024 * 1024
+# Lines of the body that are no part's content: preamble, boundaries, headers.
+MAX_LINES = 10_000
+LINES_A_TURN = 8
 MAX_FILENAME_CHARS = 255
 UNNAMED = "unnamed.csv"
 PLAIN_ENCODINGS = ("", "7bit", "8bit", "binary")
@@ -57,9 +63,28 @@ async def _open_body(request: web.Request) -> "_Body":
 
 async def _multipart(request: web.Request) -> MultipartReader:
     try:
-        return await request.multipart()
+        return MultipartReader(request.headers, _Lines(request.content))  # type: ignore[arg-type]
     except BROKEN as error:
         raise InvalidRequest(f"the multipart body cannot be read ({error}); {HOW}") from None
+
+
+class _Lines:
+    """A body's stream of which a bounded number of lines is read, the loop's turns between."""
+
+    def __init__(self, stream: StreamReader) -> None:
+        self._stream = stream
+        self._count = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    async def readline(self, **options: Any) -> bytes:
+        self._count += 1
+        if self._count > MAX_LINES:
+            raise ValueError(f"more than {MAX_LINES:,} lines outside of its parts' content")
+        if self._count % LINES_A_TURN == 0:
+            await asyncio.sleep(0)  # lines that are there already are read without a pause
+        return await self._stream.readline(**options)
 
 
 class _Body:
@@ -146,6 +171,6 @@ def _broken(error: Exception) -> InvalidRequest:
 def clean_filename(name: str | None) -> str:
     """The last part of the path that a client gave, as text that can be shown and stored."""
     last = (name or "").replace("\\", "/").rpartition("/")[2]
-    readable = last.encode(errors="surrogateescape").decode(errors="replace")
+    readable = re.sub("[\ud800-\udfff]", "\ufffd", last)
     printable = "".join(char for char in readable if char.isprintable()).strip()
     return printable[:MAX_FILENAME_CHARS] or UNNAMED

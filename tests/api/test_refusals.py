@@ -80,6 +80,8 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     "a huge other field before": (body(part(b"x" * 3_000_000, "note"), part(DATA)), "too large"),
     "a huge other field behind": (body(part(DATA), part(b"x" * 3_000_000, "note")), "too large"),
     "many other fields": (body(*[part(b"x" * 9_000, "note")] * 200, part(DATA)), "too large"),
+    "fields without number": (body(*[part(b"", "note", None)] * 5_000, part(DATA)), "10,000 lines"),
+    "a preamble without end": (b"\n" * 100_000 + body(part(DATA)), "10,000 lines"),
     "no Content-Disposition": (body(b"Content-Type: text/csv\r\n\r\n" + DATA), "no field 'file'"),
     "no part headers": (body(b"\r\n" + DATA), "no field 'file'"),
     "a part header without colon": (body(b"nonsense\r\n\r\n" + DATA), ""),

@@ -258,6 +258,13 @@ async def test_an_encoded_file_name_is_decoded(client: Client) -> None:
     assert (await json_of(answer))["filename"] == "☃.csv"
 
 
+async def test_an_encoded_file_name_of_half_a_character_is_readable_text(client: Client) -> None:
+    sent = body(part(HEADER)).replace(b'filename="a.csv"', b"filename*=utf-7''%2B2AA-.csv")
+    answer = await post(client, sent)
+    assert answer.status == 202
+    assert (await json_of(answer))["filename"] == "\ufffd.csv"
+
+
 async def test_errors_as_csv_equal_errors_as_json_lines(client: Client) -> None:
     """Also where a value holds quotes, commas and line ends."""
     data = HEADER + b'a,x"y,1\n"a","2025-10-01","1,\n2"\na,2025-10-01,"x\r\n""y"""\nb,,3\n\x00,,\n'

@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 
 from aggsvc.engine.aggregate import Outcome, aggregate
-from aggsvc.engine.records import BlockReader, pieces
-from aggsvc.engine.rows import read_header, read_rows
+from aggsvc.engine.lanes import ROWS, lane_of
+from aggsvc.engine.records import BlockReader
+from aggsvc.engine.rows import read_header
 from aggsvc.errors import FileRejected
 from aggsvc.model import Progress, RowError
 
@@ -21,8 +22,15 @@ class Run:
     progress: list[Progress] = field(default_factory=list)
 
 
+LANES = {"rows": ROWS, "kernel": lane_of("auto", cores=2)}
+
+
 async def run_engine(
-    chunks: Iterable[bytes], *, delimiter: str = ",", max_sensors: int = 1000
+    chunks: Iterable[bytes],
+    *,
+    lane: str = "rows",
+    delimiter: str = ",",
+    max_sensors: int = 1000,
 ) -> Run:
     run = Run()
 
@@ -39,6 +47,7 @@ async def run_engine(
     try:
         run.outcome = await aggregate(
             stream(),
+            lane=LANES[lane],
             on_errors=on_errors,
             on_progress=on_progress,
             max_sensors=max_sensors,
@@ -49,7 +58,7 @@ async def run_engine(
     return run
 
 
-def readings_of(data: bytes) -> list[tuple[str, int, float]]:
+def readings_of(data: bytes, lane: str = "rows") -> list[tuple[str, int, float]]:
     """Every reading of a file that is not rejected, from the batches' columns."""
 
     async def read() -> list[tuple[str, int, float]]:
@@ -57,12 +66,12 @@ def readings_of(data: bytes) -> list[tuple[str, int, float]]:
             yield data
 
         found: list[tuple[str, int, float]] = []
-        reader = BlockReader(stream())
+        reader = BlockReader(stream(), cut=LANES[lane].cut)
         header = read_header(await reader.header())
+        lane_reader = LANES[lane].reader(header)
         async for block in reader.blocks(header.width):
-            for piece in pieces(block):
-                batch = read_rows(piece, header)
-                found += zip(batch.sensors, batch.timestamps, batch.values, strict=True)
+            for batch in lane_reader.batches(block):
+                found += batch.readings()
         return found
 
     return asyncio.run(read())

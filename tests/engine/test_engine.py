@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import random
+import time
 from dataclasses import asdict, astuple
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -31,6 +32,7 @@ REJECTED_SAYS = {
     "doubled columns": "more than one column",
 }
 
+both_lanes = pytest.mark.parametrize("lane", ["rows", "kernel"])
 engine_settings = settings(
     max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -55,54 +57,61 @@ def assert_same(run: Run, verdict: oracle.Verdict) -> None:
     assert aggregates.per_sensor_count == verdict.per_sensor_count
 
 
+@both_lanes
 @engine_settings
-@given(csv_strategies.files(), st.data())
+@given(data=csv_strategies.files(), drawn=st.data())
 def test_agrees_with_the_oracle_however_the_stream_is_chunked(
-    data: bytes, drawn: st.DataObject
+    lane: str, data: bytes, drawn: st.DataObject
 ) -> None:
     sizes = drawn.draw(csv_strategies.chunkings(len(data)))
-    run = run_sync(csv_strategies.cut(data, sizes))
+    run = run_sync(csv_strategies.cut(data, sizes), lane=lane)
     assert_same(run, oracle.judge(data))
 
 
+@both_lanes
 @engine_settings
-@given(csv_strategies.files())
-def test_reads_each_reading_as_the_oracle_does(data: bytes) -> None:
+@given(data=csv_strategies.files())
+def test_reads_each_reading_as_the_oracle_does(lane: str, data: bytes) -> None:
     """Sensor, microseconds and value of each row, to the bit."""
     verdict = oracle.judge(data)
     if verdict.rejected is None:
-        assert list(map(repr, readings_of(data))) == list(map(repr, verdict.readings))
+        assert list(map(repr, readings_of(data, lane))) == list(map(repr, verdict.readings))
 
 
+@both_lanes
 @engine_settings
-@given(csv_strategies.files(), st.integers(1, 200), st.integers(1, 64))
-def test_answers_do_not_depend_on_where_the_grid_lies(data: bytes, grid: int, piece: int) -> None:
+@given(data=csv_strategies.files(), grid=st.integers(1, 200), piece=st.integers(1, 64))
+def test_answers_do_not_depend_on_where_the_grid_lies(
+    lane: str, data: bytes, grid: int, piece: int
+) -> None:
     """A line of the grid may fall anywhere: in quotes, between CR and LF, in a UTF-8 sequence."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(records, "GRID_BYTES", grid)
         patch.setattr(records, "PIECE_RECORDS", piece)
         patch.setattr(records, "INLINE_BYTES", 0)
-        run = run_sync([data])
+        run = run_sync([data], lane=lane)
     assert_same(run, oracle.judge(data))
 
 
-@given(st.sampled_from(";\t|"), csv_strategies.valid_files())
-def test_reads_any_delimiter_that_it_is_told(delimiter: str, data: bytes) -> None:
+@both_lanes
+@given(delimiter=st.sampled_from(";\t|"), data=csv_strategies.valid_files())
+def test_reads_any_delimiter_that_it_is_told(lane: str, delimiter: str, data: bytes) -> None:
     told = data.replace(b",", delimiter.encode())
-    assert_same(run_sync([told], delimiter=delimiter), oracle.judge(told, delimiter))
+    assert_same(run_sync([told], lane=lane, delimiter=delimiter), oracle.judge(told, delimiter))
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
-def test_golden_file(path: Path) -> None:
+@both_lanes
+def test_golden_file(path: Path, lane: str) -> None:
     """Each rule of the format has a hand-written file with its expected result beside it."""
     expected = json.loads(path.with_suffix(".json").read_text())
-    run = run_sync([path.read_bytes()])
+    run = run_sync([path.read_bytes()], lane=lane)
     if "rejected" in expected:
         said = run.rejected or ""
         assert REJECTED_SAYS[expected["rejected"]] in said
         assert [word for word in expected["message_contains"] if word not in said] == []
         return
-    shown = as_json(run) | columns_as_json(path.read_bytes())
+    shown = as_json(run) | columns_as_json(path.read_bytes(), lane)
     assert {name: shown[name] for name in expected} == expected
 
 
@@ -122,8 +131,8 @@ def as_json(run: Run) -> dict[str, object]:
     }
 
 
-def columns_as_json(data: bytes) -> dict[str, object]:
-    readings = readings_of(data)
+def columns_as_json(data: bytes, lane: str) -> dict[str, object]:
+    readings = readings_of(data, lane)
     times = (EPOCH + timedelta(microseconds=micros) for _, micros, _ in readings)
     return {
         "timestamps": [
@@ -171,24 +180,26 @@ LARGE = {
 }
 
 
+@both_lanes
 @pytest.mark.parametrize("kind", LARGE)
-async def test_files_of_several_blocks_agree_with_the_oracle(kind: str) -> None:
+async def test_files_of_several_blocks_agree_with_the_oracle(kind: str, lane: str) -> None:
     data = large_file(120_000, LARGE[kind])
     assert len(data) > records.GRID_BYTES
     chunks = [data[at : at + 99_991] for at in range(0, len(data), 99_991)]
-    assert_same(await run_engine(chunks), oracle.judge(data))
+    assert_same(await run_engine(chunks, lane=lane), oracle.judge(data))
 
 
-async def test_an_endless_line_is_one_row_error_and_takes_little_memory() -> None:
+@both_lanes
+async def test_an_endless_line_is_one_row_error_and_takes_little_memory(lane: str) -> None:
     """A line that is longer than a block is skipped as it comes, never held."""
     head = b"sensor_id,timestamp,value\na,2025-10-01,1\n"
     endless = [b"x" * 1_000_000] * 30
-    run = await run_engine([head, *endless, b"\r", b"\nb,2025-10-01,2\n"])
+    run = await run_engine([head, *endless, b"\r", b"\nb,2025-10-01,2\n"], lane=lane)
     assert [(e.reason, e.row_number, e.line_number) for e in run.errors] == [
         ("record too long", 2, 3)
     ]
     assert run.outcome is not None
-    assert run.outcome.summary.sensor_counts == {"a": 1, "b": 1}
+    assert dict(run.outcome.summary.sensor_counts()) == {"a": 1, "b": 1}
 
 
 @pytest.mark.parametrize("ending", [b"\n", b"\r\n", b"\r", b""])
@@ -248,3 +259,20 @@ def test_the_mean_is_the_double_nearest_to_the_exact_one(values: list[float]) ->
     assert run.outcome is not None
     exact = sum(map(Fraction, values)) / len(values)
     assert run.outcome.summary.aggregates().mean_value == float(exact)
+
+
+@both_lanes
+def test_quotes_that_reopen_on_every_line_take_time_in_proportion(lane: str) -> None:
+    data = b'a",b,"\n' * 40_000
+    started = time.perf_counter()
+    run = run_sync([b"sensor_id,timestamp,value\n" + data], lane=lane)
+    assert time.perf_counter() - started < 10  # it was minutes: each line was read 10,000 times
+    assert run.outcome is not None
+    assert run.outcome.error_summary == {"unclosed quote": 40_000}
+
+
+def test_no_piece_of_a_block_has_more_rows_than_memory_is_meant_for() -> None:
+    block = records.Block(b"x\n" * 200_000, None, 2, 400_000)
+    rows = [piece.data.count(b"\n") for piece in records.pieces(block)]
+    assert sum(rows) == 200_000
+    assert max(rows) <= records.PIECE_RECORDS + 1

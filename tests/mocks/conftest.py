@@ -23,6 +23,7 @@ class FaultyDisk(Disk):
     """A disk whose writes run out of room, or whose syncs fail, while told to; counts its syncs."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.room: int | None = None
         self.syncs_fail = False
         self.syncs = 0

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -234,3 +235,16 @@ async def test_closing_twice_lets_go_once(tmp_path):
                 async with opened_store(tmp_path):
                     pass
             await other.check()
+
+
+async def test_no_descriptor_left_after_the_rename_is_no_failed_fsync(store, disk):
+    await store.put_object(BUCKET, "before", stream(b"1"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    disk.before = lambda call, _path: (
+        call == "rename" and resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    )
+    try:
+        await store.put_object(BUCKET, "amid", stream(b"2"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert await read(store, "amid") == b"2"
