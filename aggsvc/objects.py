@@ -1,4 +1,4 @@
-"""A file's objects in the bucket: the upload, the reports of its row errors, a mark of deletion."""
+"""A file's objects in the bucket: the upload and the reports of its row errors."""
 
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import AbstractAsyncContextManager
@@ -31,17 +31,11 @@ class FileObjects:
         """Open an object; raises ObjectNotFound."""
         return self._store.get_object(self._bucket, key)
 
-    async def mark_deleted(self, file_id: str) -> None:
-        """Note that the file is about to go: if a crash cuts that short, the sweep finds it."""
-        await self._store.put_object(self._bucket, _mark(file_id), _nothing())
-
-    async def remove(self, file_id: str) -> int:
-        """Remove all objects of a file, the mark last; returns how many there were."""
+    async def remove(self, file_id: str) -> None:
+        """Remove all objects of a file."""
         page = await self._store.list_objects(self._bucket, prefix=f"{file_id}/")
-        keys = sorted((info.key for info in page.items), key=lambda key: key == _mark(file_id))
-        for key in keys:
-            await self.remove_object(key)
-        return len(keys)
+        for info in page.items:
+            await self.remove_object(info.key)
 
     async def remove_reports(self, record: FileRecord) -> None:
         """Remove what attempts that came to no end left of a file."""
@@ -54,14 +48,15 @@ class FileObjects:
         """Remove an object; one that does not exist is no error."""
         await self._store.delete_object(self._bucket, key)
 
-    async def written(self, since: str, before: str) -> AsyncIterator[ObjectInfo]:
-        """The objects of the bucket last written in that time."""
+    async def of_owner(self, owner: str) -> AsyncIterator[ObjectInfo]:
+        """The objects of all files whose ids begin with the owner."""
         start_after = ""
         while True:
-            page = await self._store.list_objects(self._bucket, start_after=start_after)
+            page = await self._store.list_objects(
+                self._bucket, prefix=owner, start_after=start_after
+            )
             for info in page.items:
-                if since <= info.last_modified < before:
-                    yield info
+                yield info
             if page.next_key is None:
                 return
             start_after = page.next_key
@@ -70,12 +65,3 @@ class FileObjects:
 def report_key(record: FileRecord) -> str:
     """The key for the report of the attempt that wrote this record: no two share one."""
     return f"{record.file_id}/errors-{record.version}.ndjson"
-
-
-def _mark(file_id: str) -> str:
-    return f"{file_id}/deleted"
-
-
-async def _nothing() -> AsyncIterator[bytes]:
-    return
-    yield

@@ -103,7 +103,7 @@ FILES_SCHEMA = TableSchema(
     sorts=("filename", "size_bytes", "error_count", "processing_ms"),
 )
 
-STATE_SCHEMA = TableSchema(key="name", order="started_at", status="status", search="name", sorts=())
+STATE_SCHEMA = TableSchema(key="name", order="name", status="status", search="name", sorts=())
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,26 +1,30 @@
 """What a crash left: unfinished files are queued again, objects to which no record leads removed.
 
-While the service runs, an item of the state table says since when. One that is there at the start
-is that of a run that crashed: what it had written, and only that, may lack a record. Objects from
-before, or of another table, are never touched.
+The state table holds one item: the owner, which begins the id of every file of this table, and
+whether the service runs. One that says so at the start was left by a run that crashed; only then
+are this owner's objects looked through. Those of another table in the same bucket are never
+touched.
 """
 
 import asyncio
+import secrets
 
 import structlog
 
 from aggsvc.filetable import FileTable
-from aggsvc.model import UNFINISHED, FileRecord, Job, utc_now
+from aggsvc.model import UNFINISHED, Job, utc_now
 from aggsvc.objects import FileObjects
 from aggsvc.ports import JobQueue, MetadataTable
 
-RUN = "run"
+STATE = "state"
+ID_BYTES = 16
+OWNER_BYTES = 4
 
 log = structlog.get_logger()
 
 
 class Recovery:
-    """Recovers at the start: `begin`, `requeue`, then beside the first requests `sweep`; `end`."""
+    """At the start `begin` and `requeue`, beside the first requests `sweep`, at the end `end`."""
 
     def __init__(
         self,
@@ -36,15 +40,19 @@ class Recovery:
         self._table = table
         self._state_table = state_table
         self._started = utc_now()
-        self._crashed: str | None = None
+        self._owner = ""
+        self._has_crashed = False
 
     async def begin(self) -> None:
-        """Note that a run has begun, and since when the last one ran if it crashed."""
-        left = await self._table.get_item(self._state_table, RUN)
-        if left is None:
-            await self._note(self._started)
-        else:
-            self._crashed = left["started_at"]
+        """Note that a run has begun; the first one for this table makes up the owner."""
+        left = await self._table.get_item(self._state_table, STATE)
+        self._owner = left["owner"] if left else secrets.token_hex(OWNER_BYTES)
+        self._has_crashed = bool(left and left["is_running"])
+        await self._note(is_running=True)
+
+    def new_file_id(self) -> str:
+        """An id for a new file: 32 hexadecimal digits, the first of them the owner's."""
+        return self._owner + secrets.token_hex(ID_BYTES - OWNER_BYTES)
 
     async def requeue(self) -> int:
         """Queue every file that waits or was being processed; returns how many there are."""
@@ -58,29 +66,27 @@ class Recovery:
 
     async def sweep(self) -> int:
         """Remove what the crashed run wrote and no record leads to; returns how many objects."""
-        if self._crashed is None:
-            return 0
         removed = 0
-        async for info in self._objects.written(self._crashed, self._started):
-            await asyncio.sleep(0)  # a table in memory answers without giving way to others
-            file_id = info.key.partition("/")[0]
-            removed += await self._sweep_file(file_id, await self._files.find(file_id), info.key)
-        await self._note(self._started)
-        self._crashed = None
+        if self._has_crashed:
+            async for info in self._objects.of_owner(self._owner):
+                await asyncio.sleep(0)  # a table in memory answers without giving way to others
+                if info.last_modified < self._started:  # newer ones are on their way to a record
+                    removed += await self._sweep_object(info.key)
+            self._has_crashed = False
         return removed
 
     async def end(self) -> None:
         """Note that the run has ended well, unless there is still something to sweep."""
-        if self._crashed is None:
-            await self._table.delete_item(self._state_table, RUN)
+        if not self._has_crashed:
+            await self._note(is_running=False)
 
-    async def _sweep_file(self, file_id: str, record: FileRecord | None, key: str) -> int:
-        if record is None:
-            return await self._objects.remove(file_id)
-        if key in (record.object_key, record.errors_key):
+    async def _sweep_object(self, key: str) -> int:
+        record = await self._files.find(key.partition("/")[0])
+        if record is not None and key in (record.object_key, record.errors_key):
             return 0
         await self._objects.remove_object(key)
         return 1
 
-    async def _note(self, started_at: str) -> None:
-        await self._table.put_item(self._state_table, {"name": RUN, "started_at": started_at})
+    async def _note(self, *, is_running: bool) -> None:
+        item = {"name": STATE, "owner": self._owner, "is_running": is_running}
+        await self._table.put_item(self._state_table, item)

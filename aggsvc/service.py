@@ -2,8 +2,7 @@
 
 import asyncio
 import hashlib
-import uuid
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
@@ -32,7 +31,9 @@ class Service:
         files: FileTable,
         queue: JobQueue,
         events: EventHub,
+        new_file_id: Callable[[], str],
     ) -> None:
+        self._new_file_id = new_file_id
         self._objects = objects
         self._files = files
         self._queue = queue
@@ -43,7 +44,7 @@ class Service:
 
         Raises InvalidRequest for an upload of zero bytes, and whatever `data` raises.
         """
-        file_id = uuid.uuid4().hex
+        file_id = self._new_file_id()
         upload = _Upload(data)
         record = FileRecord(file_id, filename, 0, "", utc_now())
         try:
@@ -108,7 +109,6 @@ class Service:
     async def delete(self, file_id: str) -> None:
         """Remove the record, then the objects; raises NotFound."""
         record = await self._files.get(file_id)
-        await self._objects.mark_deleted(file_id)
         await self._files.delete(record)
         await self._objects.remove(file_id)
         log.info("file deleted", file_id=file_id, object_key=record.object_key)

@@ -151,6 +151,13 @@ async def opened_parts(
         file_objects = FileObjects(store, BUCKET)
         engine = asyncio.create_task(asyncio.to_thread(load_engine, settings.processor_engine, 2))
         limits = ProcessorLimits(settings.processor_max_attempts, settings.max_sensors)
+        recovery = Recovery(
+            file_objects,
+            files,
+            opened.queue,
+            items,
+            state_table(settings.mock_dynamodb_table_name),
+        )
         yield Parts(
             settings.mock_s3_root_path,
             store,
@@ -158,15 +165,9 @@ async def opened_parts(
             opened.queue,
             events,
             files,
-            Service(file_objects, files, opened.queue, events),
+            Service(file_objects, files, opened.queue, events, recovery.new_file_id),
             Processor(file_objects, files, engine, limits),
-            Recovery(
-                file_objects,
-                files,
-                opened.queue,
-                items,
-                state_table(settings.mock_dynamodb_table_name),
-            ),
+            recovery,
         )
 
 

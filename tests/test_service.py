@@ -125,44 +125,70 @@ async def write_strays(parts: Parts, *keys: str) -> None:
     await asyncio.sleep(0.02)
 
 
-async def test_the_sweep_after_a_crash_removes_only_what_that_run_left_without_a_record(
-    settings: Settings,
-) -> None:
-    async with opened_parts(settings) as parts:
-        await write_strays(parts, "before/upload.csv")
+async def test_the_sweep_after_a_crash_removes_only_what_has_no_record(settings: Settings) -> None:
     async with opened_parts(settings) as parts:
         await parts.recovery.begin()
+        gone = parts.recovery.new_file_id()
         kept = await parts.submit(PARTIAL)
         record = await parts.process(kept.file_id)
-        await write_strays(
-            parts, "gone/upload.csv", "gone/errors-2.ndjson", f"{kept.file_id}/errors-99.ndjson"
-        )  # and never comes to recovery.end()
+        strays = (f"{gone}/upload.csv", f"{gone}/errors-2.ndjson")
+        await write_strays(parts, *strays, f"{kept.file_id}/errors-99.ndjson")
+        # and never comes to recovery.end()
     async with opened_parts(settings) as parts:
         await parts.recovery.begin()
-        await write_strays(parts, "on-its-way/upload.csv")
+        on_its_way = f"{parts.recovery.new_file_id()}/upload.csv"
+        await write_strays(parts, on_its_way)
         assert await parts.recovery.sweep() == 3
-        expected = [record.object_key, str(record.errors_key)]
-        expected += ["before/upload.csv", "on-its-way/upload.csv"]
+        expected = [record.object_key, str(record.errors_key), on_its_way]
         assert await parts.keys() == sorted(expected)
         assert await parts.recovery.sweep() == 0
         await parts.recovery.end()
 
 
+async def test_the_sweep_leaves_the_objects_of_another_table_alone(settings: Settings) -> None:
+    """Also of one that used the bucket between the crash and the next start."""
+    other = settings.model_copy(update={"mock_dynamodb_table_name": "other"})
+    async with opened_parts(settings) as parts:
+        await parts.recovery.begin()
+        ours = await parts.submit(PARTIAL)
+    async with opened_parts(other) as parts:
+        await parts.recovery.begin()
+        theirs = await parts.submit(PARTIAL)
+    async with opened_parts(settings) as parts:
+        await parts.recovery.begin()
+        assert await parts.recovery.sweep() == 0
+        assert await parts.keys() == sorted([ours.object_key, theirs.object_key])
+
+
+async def test_a_new_table_leaves_old_uploads_alone(settings: Settings) -> None:
+    async with opened_parts(settings) as parts:
+        await parts.recovery.begin()
+        kept = await parts.submit(PARTIAL)
+    for path in settings.mock_dynamodb_persistence_path.parent.glob("db.json*"):
+        path.unlink()
+    for _ in range(2):
+        async with opened_parts(settings) as parts:
+            await parts.recovery.begin()
+            assert await parts.recovery.sweep() == 0
+            assert kept.object_key in await parts.keys()
+
+
 async def test_nothing_is_swept_after_a_run_that_ended_well(settings: Settings) -> None:
     async with opened_parts(settings) as parts:
         await parts.recovery.begin()
-        await write_strays(parts, "someone-elses/upload.csv")
+        stray = f"{parts.recovery.new_file_id()}/upload.csv"
+        await write_strays(parts, stray)
         await parts.recovery.end()
     async with opened_parts(settings) as parts:
         await parts.recovery.begin()
         assert await parts.recovery.sweep() == 0
-        assert await parts.keys() == ["someone-elses/upload.csv"]
+        assert await parts.keys() == [stray]
 
 
 async def test_a_sweep_that_was_cut_short_is_done_by_the_next_start(settings: Settings) -> None:
     async with opened_parts(settings) as parts:
         await parts.recovery.begin()
-        await write_strays(parts, "gone/upload.csv")
+        await write_strays(parts, f"{parts.recovery.new_file_id()}/upload.csv")
     async with opened_parts(settings) as parts:
         await parts.recovery.begin()
         await parts.recovery.end()
