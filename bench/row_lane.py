@@ -1,8 +1,8 @@
-"""The row lane inside the service against a plain csv.DictReader loop with the same sums.
+"""A lane inside the service against a plain csv.DictReader loop with the same sums.
 
-python -m bench.row_lane [--rows N]: generates a file with a fixed seed, times the loop in a process
-of its own, uploads the file and takes the record's processing_ms, asking GET /health/live all the
-while. Runs alternate.
+python -m bench.row_lane [--rows N] [--engine rows|auto]: generates a file with a fixed seed, times
+the loop in a process of its own, uploads the file and takes the record's processing_ms, asking
+GET /health/live all the while. Runs alternate.
 """
 
 import argparse
@@ -90,14 +90,14 @@ async def service_seconds(server: Server, path: Path) -> tuple[list[str], float,
     return answers, record["processing_ms"] / 1000, latencies
 
 
-async def main(rows: int, rounds: int) -> None:
+async def main(rows: int, rounds: int, engine: str) -> None:
     """Alternate and print the medians."""
     with scratch() as name:
         folder = Path(name)
         path = folder / "rows.csv"
         generate(path, rows)
         loop, ours, latencies = [], [], []
-        async with running_server(folder) as server:
+        async with running_server(folder, PROCESSOR_ENGINE=engine) as server:
             for _ in range(rounds):
                 expected, seconds = loop_seconds(path)
                 loop.append(seconds)
@@ -108,8 +108,9 @@ async def main(rows: int, rounds: int) -> None:
             peak = server.peak_rss_mib()
     print(f"{rows:,} rows, {rounds} rounds")
     print(f"csv.DictReader loop {median(loop):6.2f} s   {rows / median(loop) / 1e6:.3f} M rows/s")
-    print(f"the row lane        {median(ours):6.2f} s   {rows / median(ours) / 1e6:.3f} M rows/s")
-    print(f"loop/lane {median(loop) / median(ours):.2f}   peak memory {peak:.0f} MiB")
+    rate = rows / median(ours) / 1e6
+    print(f"PROCESSOR_ENGINE={engine:4}{median(ours):6.2f} s   {rate:.3f} M rows/s")
+    print(f"loop/ours {median(loop) / median(ours):.2f}   peak memory {peak:.0f} MiB")
     for share in (0.5, 0.99, 0.999):
         print(f"/health/live p{share * 100:g}: {percentile(latencies, share) * 1000:.1f} ms")
 
@@ -118,4 +119,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--engine", choices=("rows", "auto"), default="rows")
     asyncio.run(main(**vars(parser.parse_args())))

@@ -134,7 +134,8 @@ async def main(files: int, rounds: int, few: int, many: int) -> None:
         ):
             rates: dict[int, list[float]] = {few: [], many: []}
             for number in range(rounds + 1):
-                for count, server in ((few, small), (many, large)):
+                turns = [(few, small), (many, large)]
+                for count, server in turns if number % 2 else reversed(turns):
                     rate = await play_round(session, server.url, files)
                     if number:  # the first round warms up
                         rates[count].append(rate)

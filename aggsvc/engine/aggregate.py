@@ -120,21 +120,28 @@ class _Team:
 
     def __init__(self, lane: Lane, header: Header) -> None:
         self.runs: asyncio.Queue[_Run | None] = asyncio.Queue()
-        self._members = [_Member(lane.reader(header)) for _ in range(lane.threads)]
+        self._lane = lane
+        self._header = header
+        self._members: list[_Member] = []
         self._idle: asyncio.Queue[_Member] = asyncio.Queue()
         self._tasks: set[asyncio.Task[_Some]] = set()
-        for member in self._members:
-            self._idle.put_nowait(member)
 
     async def begin_all(self, blocks: AsyncIterable[Block]) -> None:
         """Have each block read as soon as a member is idle; None in `runs` is the end."""
         try:
             async for block in blocks:
-                member = await self._idle.get()
+                member = await self._next_idle()
                 batches = member.reader.batches(block)
                 self.runs.put_nowait(_Run(block, member, batches, self._read(batches, member)))
         finally:
             self.runs.put_nowait(None)
+
+    async def _next_idle(self) -> _Member:
+        """A member that has nothing to do: a new one as long as the lane has threads for more."""
+        if self._idle.empty() and len(self._members) < self._lane.threads:
+            self._members.append(_Member(self._lane.reader(self._header)))
+            return self._members[-1]
+        return await self._idle.get()
 
     async def finish(self, run: _Run, teller: _Teller, limit: _Limit) -> None:
         """Read the rest of the block and tell what is in it."""
@@ -161,7 +168,7 @@ class _Team:
 
     def merged(self) -> Summary:
         """The summary of all that was read."""
-        first, *others = (member.summary for member in self._members)
+        first, *others = [member.summary for member in self._members] or [Summary()]
         for other in others:
             first.merge(other)
         return first

@@ -8,7 +8,6 @@ import numpy.typing as npt
 
 from aggsvc.engine.batch import NO_READING, Batch, Names
 from aggsvc.engine.records import (
-    GRID_BYTES,
     MAX_RECORD_BYTES,
     Block,
     Cut,
@@ -28,15 +27,12 @@ Integers = npt.NDArray[np.int64]
 PADDING = 64
 
 
-def _padded(data: bytes, buffer: Bytes) -> Bytes:
-    """The data in the buffer, or a larger one, with a line end behind it and room to read on."""
+def _pad(data: bytes, buffer: Bytes) -> None:
+    """Copy the data into the buffer, a line end behind it and room to read on."""
     size = len(data)
-    if size + PADDING > len(buffer):
-        buffer = np.empty(size + PADDING, np.uint8)
     buffer[:size] = np.frombuffer(data, np.uint8)
     buffer[size] = NL
     buffer[size + 1 : size + PADDING] = 0
-    return buffer
 
 
 def cut_block(data: bytes, stop: int, width: int, delimiter: str, at_end: bool) -> Cut:
@@ -45,7 +41,8 @@ def cut_block(data: bytes, stop: int, width: int, delimiter: str, at_end: bool) 
         end = line_end_at(data, stop, at_end)
         if end is not None:
             return Cut(data[:end], None, count_lines(data[:end]), end)
-    padded = _padded(data, np.empty(0, np.uint8))
+    padded = np.empty(len(data) + PADDING, np.uint8)
+    _pad(data, padded)
     position, stop = 0, min(stop, len(data))
     state = np.zeros(1, np.int64)
     while position < stop:
@@ -62,29 +59,38 @@ def cut_block(data: bytes, stop: int, width: int, delimiter: str, at_end: bool) 
     return Cut(data[:position], None, int(state[0]), position)
 
 
+# What a batch may hold: more rows, odd records or sensors go into the block's next batch.
 MAX_ROWS = 1 << 17
 MAX_ODD = 1 << 13
-TABLE_SLOTS = 1 << 18
+MIN_SLOTS, MAX_SLOTS = 1 << 6, 1 << 18  # at most half of them in use, so that a probe ends
 
 
 class Kernel:
-    """A thread's buffers for parsing blocks of files with this header."""
+    """A thread's buffers for parsing blocks of files with this header, as large as the blocks."""
 
     def __init__(self, header: Header) -> None:
         self._header = header
-        self._data = np.empty(GRID_BYTES + 2 * MAX_RECORD_BYTES, np.uint8)
-        self._sensors = np.empty(MAX_ROWS, np.int32)
-        self._timestamps = np.empty(MAX_ROWS, np.int64)
-        self._values = np.empty(MAX_ROWS, np.float64)
-        self._odd = np.empty((MAX_ODD, 4), np.int64)
-        self._slots = np.empty(TABLE_SLOTS, np.int32)
-        self._starts = np.empty(TABLE_SLOTS // 2, np.int64)
-        self._lengths = np.empty(TABLE_SLOTS // 2, np.int64)
-        self._hashes = np.empty(TABLE_SLOTS // 2, np.uint64)
+        self._data = np.empty(0, np.uint8)
+
+    def _fit(self, size: int) -> None:
+        """Make the buffers large enough for a block of that many bytes."""
+        rows = size // 2 + 1
+        slots = max(MIN_SLOTS, min(MAX_SLOTS, 1 << (size // 4).bit_length()))
+        self._data = np.empty(size + PADDING, np.uint8)
+        self._sensors = np.empty(min(MAX_ROWS, rows), np.int32)
+        self._timestamps = np.empty(min(MAX_ROWS, rows), np.int64)
+        self._values = np.empty(min(MAX_ROWS, rows), np.float64)
+        self._odd = np.empty((min(MAX_ODD, rows), 4), np.int64)
+        self._slots = np.empty(slots, np.int32)
+        self._starts = np.empty(slots // 2 + 1, np.int64)
+        self._lengths = np.empty(slots // 2 + 1, np.int64)
+        self._hashes = np.empty(slots // 2 + 1, np.uint64)
 
     def batches(self, block: Block) -> Iterator[Batch]:
         """The block's rows; a batch's columns are good until the next is asked for."""
-        self._data = _padded(block.data, self._data)
+        if len(block.data) + PADDING > len(self._data):
+            self._fit(len(block.data))
+        _pad(block.data, self._data)
         position, lines = 0, 0
         while position < len(block.data):
             position, lines, batch = self._next_batch(block, position, lines)
