@@ -98,6 +98,18 @@ class FileRecord:
     attempts: int = 0
     errors_key: str | None = None
 
+    def waiting(self, attempts: int = 0) -> Self:
+        """The file as it was before any processing but these attempts, to be written over this."""
+        return type(self)(
+            self.file_id,
+            self.filename,
+            self.size_bytes,
+            self.sha256,
+            self.uploaded_at,
+            version=self.version,
+            attempts=attempts,
+        )
+
     @property
     def object_key(self) -> str:
         """The key of the raw upload in the bucket."""

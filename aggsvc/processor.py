@@ -139,15 +139,7 @@ class Processor:
             if now is not None and now.errors_key == run.report.key:
                 return  # the result had landed
             if now is not None and _is_attempt(now, run.record):
-                await self._files.save(
-                    replace(
-                        now,
-                        status=Status.UPLOADED,
-                        attempts=now.attempts - 1,
-                        started_at=None,
-                        progress=Progress(),
-                    )
-                )
+                await self._files.save(now.waiting(attempts=now.attempts - 1))
         except (ConditionFailed, StoreUnavailable) as error:
             log.warning("not given back", reason=str(error))
         with contextlib.suppress(StoreUnavailable):

@@ -118,15 +118,7 @@ class Service:
         record = await self._files.get(file_id)
         if not record.status.is_final:
             raise Conflict(f"the file is {record.status}; it can be reprocessed when it is done")
-        fresh = FileRecord(
-            record.file_id,
-            record.filename,
-            record.size_bytes,
-            record.sha256,
-            record.uploaded_at,
-            version=record.version,
-        )
-        waiting = await self._files.save(fresh)
+        waiting = await self._files.save(record.waiting())
         await self._queue.send(Job(file_id))
         if record.errors_key is not None:
             await self._objects.remove_object(record.errors_key)
