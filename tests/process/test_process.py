@@ -57,7 +57,7 @@ async def test_a_signal_to_stop_ends_it_with_status_0_and_loses_nothing(
 async def test_stopping_lets_the_running_job_finish_and_takes_no_other(
     server: ServerProcess, http: aiohttp.ClientSession
 ) -> None:
-    await server.start(PROCESSOR_WORKER_COUNT="1")
+    await server.start(PROCESSOR_WORKER_COUNT="1", PROCESSOR_ENGINE="rows")
     long = file_of(200_000)
     running = await upload(http, server, long)
     waiting = await upload(http, server, SAMPLE)
