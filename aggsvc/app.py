@@ -24,7 +24,7 @@ from aggsvc.processor import Processor, ProcessorLimits
 from aggsvc.recovery import Recovery
 from aggsvc.service import Service
 from aggsvc.settings import Settings
-from aggsvc.workers import WorkerPool
+from aggsvc.workers import DRAIN_SECONDS, WorkerPool
 from web.views import setup_pages
 
 log = structlog.get_logger()
@@ -38,7 +38,7 @@ def create_app(settings: Settings) -> web.Application:
     app.add_routes(ROUTES)
     setup_pages(app)
     app.cleanup_ctx.extend((engine_threads, backends, service, recovery, workers))
-    app.on_shutdown.append(end_event_streams)
+    app.on_shutdown.extend((tell_of_stopping, end_event_streams))
     return app
 
 
@@ -110,6 +110,11 @@ async def workers(app: web.Application) -> AsyncIterator[None]:
     app[WORKERS].start()
     yield
     await app[WORKERS].stop()
+
+
+async def tell_of_stopping(app: web.Application) -> None:
+    """Say at once that the service stops, for requests and jobs that run may take their time."""
+    log.info("stopping", jobs=app[WORKERS].busy, jobs_seconds=DRAIN_SECONDS)
 
 
 async def end_event_streams(app: web.Application) -> None:

@@ -244,7 +244,7 @@ def _log_end(record: FileRecord) -> None:
     """One line for the end of a file's processing."""
     log.info(
         "processing ended",
-        status=record.status,
+        status=record.status.value,
         row_count=record.aggregates.row_count if record.aggregates else None,
         error_count=record.error_count,
         processing_ms=record.processing_ms,

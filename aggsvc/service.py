@@ -61,7 +61,7 @@ class Service:
             "file accepted",
             file_id=file_id,
             object_key=record.object_key,
-            status=record.status,
+            status=record.status.value,
             filename=filename,
             size_bytes=info.size,
         )
@@ -126,7 +126,7 @@ class Service:
             "file queued again",
             file_id=file_id,
             object_key=record.object_key,
-            status=waiting.status,
+            status=waiting.status.value,
         )
         return waiting
 

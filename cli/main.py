@@ -21,6 +21,7 @@ from cli.client import Client, ClientFailed, Record, open_client
 AnyCommand = TypeVar("AnyCommand", bound=click.Command)
 
 FINAL = ("processed", "partial", "failed")
+STATUSES = ("uploaded", "processing", *FINAL)
 
 
 class ExitStatus(IntEnum):
@@ -185,14 +186,21 @@ async def result(options: Options, file_id: str, wait: bool) -> None:
 
 @examples("aggsvc list --status failed --sort=-size_bytes")
 @cli.command("list")
-@click.option("--status", default="", help="Only files of this status.")
+@click.option("--status", type=click.Choice(STATUSES), help="Only files of this status.")
 @click.option("--search", "q", default="", help="Only files with this in their name.")
 @click.option("--sort", default="", help="An attribute, with - before it for descending.")
-@click.option("--limit", default=50, show_default=True, help="At most so many files.")
+@click.option(
+    "--limit",
+    default=50,
+    type=click.IntRange(1, 200),
+    show_default=True,
+    help="At most so many files.",
+)
 @click.option("--cursor", default="", help="Go on where a list ended.")
 @click.pass_obj
-async def list_files(options: Options, /, limit: int, **query: str) -> None:
+async def list_files(options: Options, /, limit: int, status: str | None, **others: str) -> None:
     """List files, newest first."""
+    query = {"status": status or "", **others}
     async with open_client(options.base_url) as client:
         page = await client.list(limit=str(limit), **query)
     again = {"--limit": str(limit), "--status": query["status"], "--search": query["q"]}

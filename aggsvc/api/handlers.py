@@ -52,10 +52,12 @@ async def get_errors(request: web.Request) -> web.StreamResponse:
     if wanted not in ("ndjson", "csv"):
         raise InvalidRequest(f"format={wanted}: it is ndjson or csv")
     record = await service.get(_file_id(request))
+    headers = {"Content-Disposition": _attachment(f"{record.filename}.errors.{wanted}")}
     async with service.open_errors(record) as lines:
         if wanted == "csv":
-            return await _stream(request, errors_as_csv(lines), "text/csv; charset=utf-8")
-        return await _stream(request, lines, "application/x-ndjson")
+            kind = "text/csv; charset=utf-8"
+            return await _stream(request, errors_as_csv(lines), kind, headers)
+        return await _stream(request, lines, "application/x-ndjson", headers)
 
 
 async def get_content(request: web.Request) -> web.StreamResponse:
@@ -63,7 +65,7 @@ async def get_content(request: web.Request) -> web.StreamResponse:
     service = request.app[SERVICE]
     record = await service.get(_file_id(request))
     headers = {
-        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(record.filename, safe='')}",
+        "Content-Disposition": _attachment(record.filename),
         "Content-Length": str(record.size_bytes),
         "X-Content-Type-Options": "nosniff",
     }
@@ -127,6 +129,10 @@ async def _stream(
         return response
     await response.write_eof()
     return response
+
+
+def _attachment(filename: str) -> str:
+    return f"attachment; filename*=UTF-8''{quote(filename, safe='')}"
 
 
 def _file_id(request: web.Request) -> str:

@@ -41,6 +41,8 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
         status = status_of(error)
         if status == HTTPStatus.INTERNAL_SERVER_ERROR:
             log.exception("request broke", method=request.method, path=request.path)
+        elif status == HTTPStatus.SERVICE_UNAVAILABLE:
+            log.warning("request refused", path=request.path, reason=str(error))
         return problem(status, str(error))
     except web.HTTPException as error:
         if error.status < HTTPStatus.BAD_REQUEST:

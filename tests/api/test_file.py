@@ -306,3 +306,11 @@ async def test_a_client_that_leaves_in_the_middle_of_content_is_no_error(client:
     with contextlib.suppress(ConnectionError):
         await writer.wait_closed()
     assert (await client.get("/health/live")).status == 200
+
+
+@pytest.mark.parametrize("wanted", ["csv", "ndjson"])
+async def test_errors_are_saved_under_a_name_of_their_own(client: Client, wanted: str) -> None:
+    file_id = (await processed(client, HEADER + BAD_ROW + GOOD_ROW))["file_id"]
+    async with client.get(f"/files/{file_id}/errors?format={wanted}") as answer:
+        saved_as = answer.headers["Content-Disposition"].rpartition("''")[2]
+    assert unquote(saved_as).endswith(f".errors.{wanted}")

@@ -43,7 +43,8 @@ def test_an_id_is_never_a_path(service: Service) -> None:
         ("upload", "Missing argument 'FILES...'."),
         ("result", "Missing argument 'FILE_ID'."),
         ("list --nonesuch", "No such option '--nonesuch'."),
-        ("list --limit many", "Invalid value for '--limit': 'many' is not a valid integer."),
+        ("list --limit many", "Invalid value for '--limit': 'many' is not a valid integer range."),
+        ("list --limit 0", "Invalid value for '--limit': 0 is not in the range 1<=x<=200."),
         (
             "errors x --format xml",
             "Invalid value for '--format': 'xml' is not one of 'table', 'csv', 'ndjson'.",

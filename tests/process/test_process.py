@@ -49,6 +49,7 @@ async def test_a_signal_to_stop_ends_it_with_status_0_and_loses_nothing(
     file_id = await upload(http, server, SAMPLE)
     before = await finished(http, server, file_id)
     assert await server.stop(how) == 0
+    assert '"event":"stopping"' in server.log()
     await server.start()
     assert await finished(http, server, file_id) == before
     assert "Traceback" not in server.log()
