@@ -13,9 +13,9 @@ NO_READING = -1
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Distinct names as UTF-8, one behind the other: name i is text[ends[i - 1]:ends[i]].
+    """Names as UTF-8, one behind the other: name i is text[ends[i - 1]:ends[i]].
 
-    `text` goes on for 8 zero bytes, so that its names can be read a word at a time.
+    A name may stand there twice: once from each lane.
     """
 
     text: npt.NDArray[np.uint8]
@@ -24,7 +24,7 @@ class Names:
     @classmethod
     def of(cls, names: Sequence[bytes]) -> "Names":
         """These names."""
-        text = np.frombuffer(b"".join(names) + bytes(8), np.uint8)
+        text = np.frombuffer(b"".join(names), np.uint8)
         return cls(text, np.cumsum([len(name) for name in names], dtype=np.int64))
 
     def __len__(self) -> int:

@@ -115,7 +115,7 @@ class Cut:
 class BlockReader:
     """Reads a CSV stream: `header()` once, then `blocks(width)`.
 
-    Holds at most one block, its look-ahead and one chunk of the stream.
+    Holds one block with its look-ahead and a chunk of the stream, some of it in up to three copies.
     """
 
     def __init__(

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import random
-import time
 from dataclasses import asdict, astuple
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -262,11 +261,10 @@ def test_the_mean_is_the_double_nearest_to_the_exact_one(values: list[float]) ->
 
 
 @both_lanes
+@pytest.mark.timeout(60)  # it was many minutes when each line was read 10,000 times
 def test_quotes_that_reopen_on_every_line_take_time_in_proportion(lane: str) -> None:
     data = b'a",b,"\n' * 40_000
-    started = time.perf_counter()
     run = run_sync([b"sensor_id,timestamp,value\n" + data], lane=lane)
-    assert time.perf_counter() - started < 10  # it was minutes: each line was read 10,000 times
     assert run.outcome is not None
     assert run.outcome.error_summary == {"unclosed quote": 40_000}
 
