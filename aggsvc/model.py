@@ -1,7 +1,7 @@
 """The words of the service as immutable data; no I/O."""
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Self
 
@@ -25,6 +25,10 @@ class Status(StrEnum):
 
 UNFINISHED = (Status.UPLOADED, Status.PROCESSING)
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# What a listing leaves out of a record's aggregates, each with what it has instead.
+LONG_LISTS: dict[str, Any] = {"per_sensor_count": {}, "histogram": None, "time_series": None}
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -35,15 +39,86 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Histogram:
+    """How many readings there are in each bin of one width, from the lowest value's bin on.
+
+    Bins are aligned to zero, their edges the doubles nearest to multiples of the width; a value on
+    an edge is in the bin above it.
+    """
+
+    bin_width: float
+    lower_bounds: tuple[float, ...]
+    row_counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TimeSeries:
+    """The readings by time, as columns: those buckets, aligned to the epoch, that have readings.
+
+    Starts are RFC 3339 UTC; one before the year 1 is shown as its first instant.
+    """
+
+    bucket_seconds: float
+    starts: tuple[str, ...]
+    row_counts: tuple[int, ...]
+    min_values: tuple[float, ...]
+    max_values: tuple[float, ...]
+    mean_values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SensorStatistics:
+    """The statistics of one sensor's readings; times are RFC 3339 UTC."""
+
+    sensor_id: str
+    row_count: int
+    min_value: float
+    max_value: float
+    mean_value: float
+    stddev_value: float
+    first_timestamp: str
+    last_timestamp: str
+
+
+@dataclass(frozen=True, slots=True)
 class Aggregates:
-    """The statistics of a file's readings; min, max and mean are None without readings."""
+    """The statistics of a file's readings; what has no meaning without readings is None.
+
+    The mean and the (population) standard deviation are correctly rounded. Quantiles are by nearest
+    rank, with a relative error of at most 0.4 % (docs/format.md).
+    """
 
     row_count: int
     min_value: float | None
     max_value: float | None
     mean_value: float | None
+    stddev_value: float | None
+    p50_value: float | None
+    p95_value: float | None
+    p99_value: float | None
+    first_timestamp: str | None
+    last_timestamp: str | None
+    sensor_count: int
     per_sensor_count: dict[str, int]
     per_sensor_count_truncated: bool
+    histogram: Histogram | None
+    time_series: TimeSeries | None
+
+    @classmethod
+    def from_item(cls, item: dict[str, Any]) -> Self:
+        """The inverse of FileRecord.to_item, for this part of it."""
+        histogram, series = item["histogram"], item["time_series"]
+        return cls(
+            **{
+                **item,
+                "histogram": histogram and Histogram(**_columns(histogram)),
+                "time_series": series and TimeSeries(**_columns(series)),
+            }
+        )
+
+
+def _columns(item: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in item.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +151,8 @@ class FileRecord:
 
     Times are RFC 3339 UTC with microseconds, so they sort as text. `version` moves with each
     write and guards it; `attempts` counts the times that processing was begun; `errors_key` is the
-    object that lists every row error. These three are kept, not shown.
+    object that lists every row error. The statistics of each sensor are in `sensors` while they are
+    few (aggsvc/sensorstore.py), else in the object `sensors_key`. These five are kept, not shown.
     """
 
     file_id: str
@@ -97,6 +173,8 @@ class FileRecord:
     version: int = 1
     attempts: int = 0
     errors_key: str | None = None
+    sensors: str | None = None
+    sensors_key: str | None = None
 
     def waiting(self, attempts: int = 0) -> Self:
         """The file as it was before any processing but these attempts, to be written over this."""
@@ -115,6 +193,16 @@ class FileRecord:
         """The key of the raw upload in the bucket."""
         return object_key(self.file_id)
 
+    @property
+    def report_keys(self) -> tuple[str, ...]:
+        """The keys of the objects that processing wrote beside the upload."""
+        return tuple(key for key in (self.errors_key, self.sensors_key) if key is not None)
+
+    @property
+    def all_keys(self) -> tuple[str, ...]:
+        """The keys of every object to which the record leads."""
+        return (self.object_key, *self.report_keys)
+
     def to_item(self) -> dict[str, Any]:
         """The record as a dict of JSON values, as the table keeps it."""
         item: dict[str, Any] = orjson.loads(orjson.dumps(self))
@@ -129,10 +217,17 @@ class FileRecord:
                 **item,
                 "status": Status(item["status"]),
                 "progress": Progress(**item["progress"]),
-                "aggregates": Aggregates(**aggregates) if aggregates else None,
+                "aggregates": aggregates and Aggregates.from_item(aggregates),
                 "errors": tuple(RowError(**error) for error in item["errors"]),
             }
         )
+
+    @classmethod
+    def listed(cls, item: dict[str, Any]) -> Self:
+        """The record as a listing has it: its row errors, sensors and LONG_LISTS left out."""
+        aggregates = item["aggregates"]
+        brief = aggregates and {**aggregates, **LONG_LISTS}
+        return cls.from_item({**item, "errors": [], "sensors": None, "aggregates": brief})
 
 
 def object_key(file_id: str) -> str:
@@ -143,3 +238,12 @@ def object_key(file_id: str) -> str:
 def utc_now() -> str:
     """The time as RFC 3339 UTC text of fixed width, e.g. 2025-10-01T08:12:10.000000Z."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def rfc3339(micros: int) -> str:
+    """Microseconds since the epoch, of the years 1 to 9999, as RFC 3339 UTC text.
+
+    The seconds have a fraction, of six digits, only where it is not 0: 2025-10-01T08:12:10Z.
+    """
+    time = EPOCH + timedelta(microseconds=micros)
+    return time.isoformat().removesuffix("+00:00") + "Z"

@@ -1,6 +1,8 @@
 """The engine: bytes in, a Summary and row errors out; knows nothing of HTTP, stores or jobs."""
 
+import asyncio
 from collections.abc import AsyncIterable, Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from aggsvc.model import Progress, RowError
@@ -32,11 +34,9 @@ def load_engine(name: str, cores: int) -> Engine:
     Takes seconds where machine code must be compiled first, and is kept out of the imports of
     those who only use it, so that the service can listen meanwhile. Call it in a thread.
     """
-    from functools import partial  # noqa: PLC0415
-
-    from aggsvc.engine.aggregate import aggregate  # noqa: PLC0415
-    from aggsvc.engine.lanes import lane_of, warm_up  # noqa: PLC0415
+    from aggsvc.engine.aggregate import aggregate, warm_up  # noqa: PLC0415
+    from aggsvc.engine.lanes import lane_of  # noqa: PLC0415
 
     lane = lane_of(name, cores)
-    warm_up(lane)
+    asyncio.run(warm_up(lane))
     return partial(aggregate, lane=lane)

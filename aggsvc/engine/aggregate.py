@@ -7,7 +7,7 @@ matter which block went into which: merged they are the summary of the file.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from dataclasses import dataclass, field, replace
 
 from aggsvc.engine import ErrorSink, ProgressSink
@@ -47,10 +47,10 @@ async def aggregate(
 
     `on_errors` gets the row errors in order, each once; `on_progress` is called after each batch.
     """
-    reader = BlockReader(stream, delimiter, lane.cut)
+    reader = BlockReader(stream, delimiter, lane.cutter)
     header = read_header(await reader.header(), delimiter)
     team = _Team(lane, header)
-    teller = _Teller(on_errors, on_progress)
+    teller = _Teller(on_errors, on_progress, reader.line_number)
     limit = _Limit(max_sensors)
     beginning = asyncio.create_task(team.begin_all(reader.blocks(header.width)))
     try:
@@ -78,8 +78,9 @@ class _Limit:
 class _Teller:
     """Tells row errors and progress in the order of the file, and counts them."""
 
-    def __init__(self, on_errors: ErrorSink, on_progress: ProgressSink) -> None:
+    def __init__(self, on_errors: ErrorSink, on_progress: ProgressSink, line_number: int) -> None:
         self.rows_read = 0
+        self._line_number = line_number  # of the block's first line
         self.error_summary: Counter[str] = Counter()
         self._on_errors = on_errors
         self._on_progress = on_progress
@@ -89,12 +90,13 @@ class _Teller:
             errors = await asyncio.to_thread(self._take, some.errors)
             await self._on_errors(errors)
         self.rows_read += some.rows_read
+        self._line_number += some.lines
         await self._on_progress(Progress(end_offset, self.rows_read))
 
     def _take(self, errors: list[RowError]) -> list[RowError]:
         """Count the errors, which may be many; returns them numbered as in the file."""
         self.error_summary.update(error.reason for error in errors)
-        return _numbered(errors, self.rows_read)
+        return _numbered(errors, self.rows_read, self._line_number - 1)
 
 
 @dataclass(slots=True)
@@ -131,7 +133,7 @@ class _Team:
         try:
             async for block in blocks:
                 member = await self._next_idle()
-                batches = member.reader.batches(block)
+                batches = member.reader.batches(block, member.summary.ids)
                 self.runs.put_nowait(_Run(block, member, batches, self._read(batches, member)))
         finally:
             self.runs.put_nowait(None)
@@ -153,6 +155,7 @@ class _Team:
             run.task = self._read(run.batches, run.member)
             await teller.tell(some, run.block.end_offset)
         self._idle.put_nowait(run.member)
+        run.block.release()
         await teller.tell(some, run.block.end_offset)
 
     def abandon(self) -> None:
@@ -161,7 +164,7 @@ class _Team:
             task.cancel()
 
     def _read(self, batches: Iterator[Batch], member: _Member) -> "asyncio.Task[_Some]":
-        task = asyncio.create_task(asyncio.to_thread(_read_some, batches, member.summary))
+        task = asyncio.create_task(asyncio.to_thread(_read_some, batches, member))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -180,26 +183,58 @@ MAX_WAITING_ERRORS = 8_192
 
 @dataclass(frozen=True, slots=True)
 class _Some:
-    """Rows read on, and their errors; row numbers count from 1 at the first of these rows."""
+    """Rows read on, and their errors; row numbers count from 1 at the first of these rows.
+
+    The last have the number of the block's `lines`.
+    """
 
     rows_read: int
     errors: list[RowError]
-    is_last: bool
+    lines: int = 0
+    is_last: bool = False
 
 
-def _read_some(batches: Iterator[Batch], summary: Summary) -> _Some:
+def _read_some(batches: Iterator[Batch], member: _Member) -> _Some:
     rows_read, errors = 0, []
     for batch in batches:
-        summary.fold(batch)
+        member.summary.fold(batch)
         errors += _numbered(batch.errors, rows_read)
         rows_read += batch.rows_read
         if len(errors) >= MAX_WAITING_ERRORS:
-            return _Some(rows_read, errors, is_last=False)
-    return _Some(rows_read, errors, is_last=True)
+            return _Some(rows_read, errors)
+    return _Some(rows_read, errors, member.reader.lines, is_last=True)
 
 
-def _numbered(errors: list[RowError], before: int) -> list[RowError]:
-    """The errors with row numbers that count the rows before them too."""
-    if not before:
+def _numbered(errors: list[RowError], rows: int, lines: int = 0) -> list[RowError]:
+    """The errors with numbers that count the rows and lines before them too."""
+    if not rows and not lines:
         return errors
-    return [replace(error, row_number=error.row_number + before) for error in errors]
+    return [
+        replace(error, row_number=error.row_number + rows, line_number=error.line_number + lines)
+        for error in errors
+    ]
+
+
+WARM_UP_FILE = b"""sensor_id,timestamp,value
+a,2025-10-01T00:00:00Z,1
+"a",2025-10-01,1e300
+"a
+b",x,y
+"""
+
+
+async def warm_up(lane: Lane) -> None:
+    """Read each kind of record once, so that all there is to compile is compiled."""
+
+    async def stream() -> AsyncIterator[bytes]:
+        yield WARM_UP_FILE
+
+    async def ignore(_: object) -> None:
+        pass
+
+    outcome = await aggregate(
+        stream(), lane=lane, on_errors=ignore, on_progress=ignore, max_sensors=1
+    )
+    whole = Summary()
+    whole.merge(outcome.summary)
+    whole.sensors()

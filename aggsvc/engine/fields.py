@@ -18,8 +18,8 @@ _TIMESTAMP = re.compile(
 )
 _DAY_US = 86_400_000_000
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
-_FIRST_US = (date.min.toordinal() - _EPOCH_DAY) * _DAY_US
-_LAST_US = (date.max.toordinal() + 1 - _EPOCH_DAY) * _DAY_US - 1
+FIRST_US = (date.min.toordinal() - _EPOCH_DAY) * _DAY_US
+LAST_US = (date.max.toordinal() + 1 - _EPOCH_DAY) * _DAY_US - 1
 _LEAP_YEAR = 4
 
 
@@ -43,7 +43,7 @@ def read_timestamp(text: str) -> int:
     seconds = (hour * 60 + minute - offset) * 60 + second
     micros = int((match["fraction"] or "0").ljust(6, "0")[:6])
     micros += days * _DAY_US + seconds * 1_000_000
-    if year == 0 or not _FIRST_US <= micros <= _LAST_US:
+    if year == 0 or not FIRST_US <= micros <= LAST_US:
         raise FieldFailed("timestamp out of range")
     return micros
 
@@ -98,4 +98,4 @@ def plain_timestamps(column: Sequence[str]) -> list[int] | None:
         micros = [(time - _EPOCH) // _MICROSECOND for time in map(datetime.fromisoformat, column)]
     except ValueError:
         return None
-    return micros if min(micros) >= _FIRST_US and max(micros) <= _LAST_US else None
+    return micros if min(micros) >= FIRST_US and max(micros) <= LAST_US else None

@@ -1,9 +1,22 @@
-"""numba where it can be had: without it the same functions run as they are, slowly."""
+"""numba where it can be had: without it the same functions run as they are, slowly.
 
+Machine code is kept beside its source, or where that may not be written in the user's cache.
+numba takes it for good as long as the function's own file is the same, but it holds code of others
+too: so it lies in a folder named for the sources of all of them.
+"""
+
+import os
+import shutil
 from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 F = TypeVar("F", bound=Callable[..., Any])
+
+KEPT_CODE = "machine-code-"
 
 try:
     import numba
@@ -13,9 +26,39 @@ else:
     HAS_NUMBA = True
 
 
+def _keep_code_by_sources() -> None:
+    here = Path(__file__).parent
+    digest = sha256(b"".join(path.read_bytes() for path in sorted(here.glob("*.py"))))
+    homes = here / "__pycache__", Path(os.path.expanduser("~/.cache/aggsvc"))
+    for home in homes:
+        folder = home / f"{KEPT_CODE}{digest.hexdigest()[:16]}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(folder, os.W_OK):
+            numba.config.CACHE_DIR = str(folder)
+            _forget_all_but(folder)
+            return
+
+
+def _forget_all_but(folder: Path) -> None:
+    for other in folder.parent.glob(f"{KEPT_CODE}*"):
+        if other != folder:
+            shutil.rmtree(other, ignore_errors=True)
+
+
+if HAS_NUMBA and not numba.config.CACHE_DIR:
+    _keep_code_by_sources()
+
+
 def compiled(function: F) -> F:
-    """The function as machine code that runs without the GIL, kept for the next start."""
-    return _compiled(function) if HAS_NUMBA else function
+    """The function as machine code that runs without the GIL, kept for the next start.
+
+    It may make no arrays: those that it is given are not counted as referred to, which would cost
+    as much as the rest of it.
+    """
+    return _compiled(function) if HAS_NUMBA else _wrapping(function)
 
 
 def inlined(function: F) -> F:
@@ -24,7 +67,13 @@ def inlined(function: F) -> F:
 
 
 def _compiled(function: F, **options: Any) -> F:
+    options |= {"nogil": True, "_nrt": False}
     try:
-        return numba.njit(nogil=True, cache=True, **options)(function)  # type: ignore[no-any-return]
+        return numba.njit(cache=True, **options)(function)  # type: ignore[no-any-return]
     except RuntimeError:  # no folder in which the code could be kept may be written
-        return numba.njit(nogil=True, **options)(function)  # type: ignore[no-any-return]
+        return numba.njit(**options)(function)  # type: ignore[no-any-return]
+
+
+def _wrapping(function: F) -> F:
+    """The function as it is; its words wrap around silently, as those of machine code do."""
+    return np.errstate(over="ignore")(function)

@@ -6,116 +6,109 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from aggsvc.engine.batch import NO_READING, Batch, Names
+from aggsvc.engine.batch import NO_READING, Batch
 from aggsvc.engine.records import (
     MAX_RECORD_BYTES,
     Block,
+    Buffer,
     Cut,
     Extent,
+    Piece,
     Records,
-    count_lines,
-    cut_unfinished,
-    line_end_at,
     next_record,
+    unfinished,
 )
 from aggsvc.engine.rows import Header, read_rows
-from aggsvc.engine.scan import DONE, EXTENT_NEEDED, NL, parse, skim
+from aggsvc.engine.scan import DONE, EXTENT_NEEDED, parse, skim
+from aggsvc.engine.sensor_ids import SensorIds
 
-Bytes = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]
 
-PADDING = 64
 
-
-def _pad(data: bytes, buffer: Bytes) -> None:
-    """Copy the data into the buffer, a line end behind it and room to read on."""
-    size = len(data)
-    buffer[:size] = np.frombuffer(data, np.uint8)
-    buffer[size] = NL
-    buffer[size + 1 : size + PADDING] = 0
-
-
-def cut_block(data: bytes, stop: int, width: int, delimiter: str, at_end: bool) -> Cut:
+class SkimCutter:
     """The records.Cutter for the kernel, which finds the records itself as it parses them."""
-    if b'"' not in data:
-        end = line_end_at(data, stop, at_end)
-        if end is not None:
-            return Cut(data[:end], None, count_lines(data[:end]), end)
-    padded = np.empty(len(data) + PADDING, np.uint8)
-    _pad(data, padded)
-    position, stop = 0, min(stop, len(data))
-    state = np.zeros(1, np.int64)
-    while position < stop:
-        position, status = skim(padded, position, stop, ord(delimiter), state)
-        if status == DONE and (position <= len(data) or at_end):
-            break
-        # What skim could not vouch for, or the padding's line end stood for one not in sight.
-        found = next_record(data, min(position, len(data)), width, delimiter, at_end)
-        if found is None:
-            return cut_unfinished(data, position, int(state[0]), None)
-        _, position, spanned, _ = found
-        state[0] += spanned
-    position = min(position, len(data))
-    return Cut(data[:position], None, int(state[0]), position)
+
+    def at_once(
+        self, buffer: Buffer, size: int, stop: int, _width: int, delimiter: str, at_end: bool
+    ) -> Cut | None:
+        """The cut where each quoted field is plain, which takes a millisecond at most."""
+        stop = min(stop, size)
+        position, status = skim(buffer.bytes, 0, stop, ord(delimiter))
+        return _cut_at(position, size) if _is_found(position, status, size, at_end) else None
+
+    def in_full(
+        self, buffer: Buffer, size: int, stop: int, width: int, delimiter: str, at_end: bool
+    ) -> Cut:
+        """The cut, whatever it takes."""
+        data = buffer.bytes[:size].tobytes()
+        position, stop = 0, min(stop, size)
+        while position < stop:
+            position, status = skim(buffer.bytes, position, stop, ord(delimiter))
+            if _is_found(position, status, size, at_end):
+                break
+            # What skim could not vouch for, or the padding's line end stood for one not in sight.
+            found = next_record(data, min(position, size), width, delimiter, at_end)
+            if found is None:
+                return Cut(*unfinished(data, position), unfinished=True)
+            position = found[1]
+        return _cut_at(position, size)
 
 
-# What a batch may hold: more rows, odd records or sensors go into the block's next batch.
-MAX_ROWS = 1 << 17
+def _is_found(position: int, status: int, size: int, at_end: bool) -> bool:
+    return status == DONE and (position <= size or at_end)
+
+
+def _cut_at(position: int, size: int) -> Cut:
+    return Cut(min(position, size), min(position, size))
+
+
+# What a batch may hold: more rows or odd records go into the block's next batch. So many rows stay
+# in a core's cache until they are folded.
+MAX_ROWS = 1 << 14
 MAX_ODD = 1 << 13
-MIN_SLOTS, MAX_SLOTS = 1 << 6, 1 << 18  # at most half of them in use, so that a probe ends
 
 
 class Kernel:
-    """A thread's buffers for parsing blocks of files with this header, as large as the blocks."""
+    """A thread's columns for the rows of files with this header."""
 
     def __init__(self, header: Header) -> None:
+        self.lines = 0
         self._header = header
-        self._data = np.empty(0, np.uint8)
+        self._columns = np.array([header.sensor_id, header.timestamp, header.value])
+        self._stops = np.empty(header.width, np.int64)
+        self._sensors = np.empty(MAX_ROWS, np.int64)
+        self._timestamps = np.empty(MAX_ROWS, np.int64)
+        self._values = np.empty(MAX_ROWS, np.float64)
+        self._odd = np.empty((MAX_ODD, 4), np.int64)
 
-    def _fit(self, size: int) -> None:
-        """Make the buffers large enough for a block of that many bytes."""
-        rows = size // 2 + 1
-        slots = max(MIN_SLOTS, min(MAX_SLOTS, 1 << (size // 4).bit_length()))
-        self._data = np.empty(size + PADDING, np.uint8)
-        self._sensors = np.empty(min(MAX_ROWS, rows), np.int32)
-        self._timestamps = np.empty(min(MAX_ROWS, rows), np.int64)
-        self._values = np.empty(min(MAX_ROWS, rows), np.float64)
-        self._odd = np.empty((min(MAX_ODD, rows), 4), np.int64)
-        self._slots = np.empty(slots, np.int32)
-        self._starts = np.empty(slots // 2 + 1, np.int64)
-        self._lengths = np.empty(slots // 2 + 1, np.int64)
-        self._hashes = np.empty(slots // 2 + 1, np.uint64)
-
-    def batches(self, block: Block) -> Iterator[Batch]:
+    def batches(self, block: Block, ids: SensorIds) -> Iterator[Batch]:
         """The block's rows; a batch's columns are good until the next is asked for."""
-        if len(block.data) + PADDING > len(self._data):
-            self._fit(len(block.data))
-        _pad(block.data, self._data)
-        position, lines = 0, 0
-        while position < len(block.data):
-            position, lines, batch = self._next_batch(block, position, lines)
+        position, self.lines = 0, 0
+        while position < block.size:
+            position, batch = self._next_batch(block, position, ids)
             yield batch
 
-    def _next_batch(self, block: Block, position: int, lines: int) -> tuple[int, int, Batch]:
-        self._slots.fill(NO_READING)
+    def _next_batch(self, block: Block, position: int, ids: SensorIds) -> tuple[int, Batch]:
         odd = Records()
         places: list[int] = []
-        state = np.array([0, lines, 0, 0], np.int64)
+        state = np.array([0, self.lines, 0], np.int64)
         while True:
-            position, status = self._parse(position, len(block.data), state)
+            position, status = self._parse(block, position, state)
             self._drain(state, odd, places)
             if status != EXTENT_NEEDED:
                 break
             position = self._take_record(block, position, state, odd, places)
-        return position, int(state[1]), self._batch(block, state, odd, places)
+        self.lines = int(state[1])
+        rows = int(state[0])
+        ids.replace(block.buffer.bytes, self._sensors[:rows])
+        batch = Batch(self._sensors[:rows], self._timestamps[:rows], self._values[:rows])
+        return position, self._with_odd(batch, block, odd, places, ids) if places else batch
 
-    def _parse(self, position: int, stop: int, state: Integers) -> tuple[int, int]:
-        header = self._header
+    def _parse(self, block: Block, position: int, state: Integers) -> tuple[int, int]:
         found: tuple[int, int] = parse(
-            self._data, position, stop, ord(header.delimiter), header.width,
-            header.sensor_id, header.timestamp, header.value,
-            self._sensors, self._timestamps, self._values, self._odd,
-            self._slots, self._starts, self._lengths, self._hashes, state,
+            block.buffer.bytes, position, block.size, ord(self._header.delimiter),
+            self._columns, self._stops,
+            self._sensors, self._timestamps, self._values, self._odd, state,
         )  # fmt: skip
         return found
 
@@ -142,32 +135,16 @@ class Kernel:
         state[1] += spanned
         return following
 
-    def _batch(self, block: Block, state: Integers, odd: Records, places: list[int]) -> Batch:
-        rows, sensors = int(state[0]), int(state[3])
-        names = [
-            block.data[start : start + length]
-            for start, length in zip(
-                self._starts[:sensors].tolist(), self._lengths[:sensors].tolist(), strict=True
-            )
-        ]
-        batch = Batch(
-            Names.of(names), self._sensors[:rows], self._timestamps[:rows], self._values[:rows]
-        )
-        return self._with_odd(batch, names, block, odd, places) if places else batch
-
     def _with_odd(
-        self, batch: Batch, names: list[bytes], block: Block, odd: Records, places: list[int]
+        self, batch: Batch, block: Block, odd: Records, places: list[int], ids: SensorIds
     ) -> Batch:
         """The batch with its odd records judged and put in their places."""
-        judged = read_rows(replace(block, records=odd), self._header)
+        judged = read_rows(Piece(block.buffer.bytes.data, odd, 1), self._header, ids)
         at = np.array(places)
-        batch.sensors[at] = np.where(
-            judged.sensors == NO_READING, NO_READING, judged.sensors + len(names)
-        )
+        batch.sensors[at] = judged.sensors
         batch.timestamps[at] = judged.timestamps
         batch.values[at] = judged.values
         errors = [
             replace(error, row_number=places[error.row_number - 1] + 1) for error in judged.errors
         ]
-        all_names = Names.of(names + list(judged.names.encoded()))
-        return replace(batch, names=all_names, errors=errors)
+        return replace(batch, errors=errors)

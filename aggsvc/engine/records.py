@@ -12,10 +12,10 @@ import asyncio
 import re
 from array import array
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
-from functools import lru_cache
-from typing import Literal, overload
+from functools import cached_property, lru_cache
+from typing import Literal, Protocol, overload
 
 import numpy as np
 
@@ -34,8 +34,11 @@ PIECE_RECORDS = 8_192
 DENSE_PIECE_BYTES = 2 * PIECE_RECORDS  # of lines with one character each
 # A hop to another thread costs more than cutting this much where we are.
 INLINE_BYTES = 64 * 1024
+BUFFER_BYTES = GRID_BYTES + LOOKAHEAD_BYTES
+PADDING = 2 * 64
 
-LF, CR = b"\n\r"
+LF = 10
+END_OF_DATA = b"\n".ljust(PADDING, b"\0")
 BOM = b"\xef\xbb\xbf"
 UTF_16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 
@@ -82,61 +85,121 @@ class Records:
         return zip(self._starts, self._ends, self._lines, self._extents, strict=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
-    """The records that start in one stretch of the grid.
+class Buffer:
+    """The memory of a block: room for its bytes, what is looked at behind them, and PADDING."""
 
-    `data` holds them and the blank lines between, with their line ends; a too long last record is
-    cut short. `records` is None where every line of data that is not blank is a record: lines end
-    in LF only, and there is no quote and no record too long. `line_number` is that of data's first
-    line; `end_offset` is how much of the file has been read.
+    def __init__(self) -> None:
+        self.bytes = np.empty(BUFFER_BYTES + PADDING, np.uint8)
+
+    def end_at(self, size: int) -> None:
+        """Put a line end behind the first `size` bytes, and zeros behind that."""
+        self.bytes[size] = LF
+        self.bytes[size + 1 : size + PADDING] = 0
+
+
+@dataclass
+class Block:
+    """The records that start in one stretch of the grid, with their line ends and blank lines.
+
+    They are the first `size` bytes of the buffer, a too long last record cut short. What a Cutter
+    found out of them is there for its lane. `end_offset` is how much of the file has been read.
     """
 
-    data: bytes
+    buffer: Buffer
+    found: "Cut"
+    end_offset: int
+    release: Callable[[], None]
+
+    @property
+    def size(self) -> int:
+        """How many bytes there are."""
+        return self.found.size
+
+    @cached_property
+    def data(self) -> bytes:
+        """A copy of these bytes."""
+        return self.buffer.bytes[: self.size].tobytes()
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some records of a block.
+
+    `records` is None where every line of data that is not blank is a record: lines end in LF only,
+    and there is no quote and no record too long. `line_number` is that of data's first line.
+    """
+
+    data: bytes | memoryview
     records: Records | None
     line_number: int
-    end_offset: int
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """What cutting found: the block's data and records, its lines, where the next block starts.
+    """What a Cutter found: the block's size, where the next block starts, and for some lanes more.
 
-    `unfinished`: the last record is too long and its line end not in sight.
+    `unfinished`: the last record is too long and its line end not in sight. For rows.py: `text` is
+    the block's data, `records` its records (see Piece), `lines` how many physical lines it has.
     """
 
-    data: bytes
-    records: Records | None
-    lines: int
+    size: int
     next: int
     unfinished: bool = False
+    text: bytes = b""
+    records: Records | None = None
+    lines: int = 0
+
+
+class Cutter(Protocol):
+    """Cuts off the records that start before `stop`, among the first `size` bytes of a buffer.
+
+    These reach LOOKAHEAD_BYTES behind stop, or to the end of the file.
+    """
+
+    def at_once(
+        self, buffer: Buffer, size: int, stop: int, width: int, delimiter: str, at_end: bool
+    ) -> Cut | None:
+        """The cut if that takes no longer than the loop can wait, else None."""
+
+    def in_full(
+        self, buffer: Buffer, size: int, stop: int, width: int, delimiter: str, at_end: bool
+    ) -> Cut:
+        """The cut, whatever it takes."""
 
 
 class BlockReader:
     """Reads a CSV stream: `header()` once, then `blocks(width)`.
 
-    Holds one block with its look-ahead and a chunk of the stream, some of it in up to three copies.
+    Its buffers are used again once their blocks are released: it has one more than there are
+    blocks in use at a time.
     """
 
     def __init__(
-        self, stream: AsyncIterable[bytes], delimiter: str = ",", cut: "Cutter | None" = None
+        self, stream: AsyncIterable[bytes], delimiter: str = ",", cutter: Cutter | None = None
     ) -> None:
         self._stream = aiter(stream)
         self._delimiter = delimiter
-        self._cut = cut or cut_lines
-        self._buffer = bytearray()
+        self._cutter = cutter or LineCutter()
+        self._free: list[Buffer] = []
+        self._buffer = Buffer()
+        self._size = 0
+        self._unread = memoryview(b"")  # what had no room of the last chunk
         self._offset = 0
         self._line_number = 1
         self._at_end = False
 
+    @property
+    def line_number(self) -> int:
+        """The line on which the first block starts, once the header is read."""
+        return self._line_number
+
     async def header(self) -> bytes:
         """The first record's bytes; raises FileRejected where there is none that can be read."""
         await self._fill(LOOKAHEAD_BYTES)
-        if self._buffer.startswith(UTF_16_BOMS):
+        if self._head().startswith(UTF_16_BOMS):
             raise FileRejected("the file is UTF-16; save it as UTF-8 and upload it again")
-        if self._buffer.startswith(BOM):
+        if self._head().startswith(BOM):
             self._take(len(BOM), lines=0)
-            await self._fill(LOOKAHEAD_BYTES)
         await self._skip_blank_lines()
         return self._take_header()
 
@@ -145,26 +208,30 @@ class BlockReader:
         while True:
             stop = GRID_BYTES - self._offset % GRID_BYTES
             await self._fill(stop + LOOKAHEAD_BYTES)
-            if not self._buffer:
+            if not self._size:
                 return
             yield await self._next_block(stop, width)
 
     async def _next_block(self, stop: int, width: int) -> Block:
-        buffer = bytes(self._buffer)
-        arguments = (buffer, stop, width, self._delimiter, self._at_end)
-        if len(buffer) <= INLINE_BYTES:
-            found = self._cut(*arguments)
-        else:
-            found = await asyncio.to_thread(self._cut, *arguments)
-        line_number = self._line_number
-        self._take(found.next, found.lines)
+        buffer, size = self._buffer, self._size
+        buffer.end_at(size)
+        arguments = (buffer, size, stop, width, self._delimiter, self._at_end)
+        found = self._cutter.at_once(*arguments)
+        if found is None:
+            found = await asyncio.to_thread(self._cutter.in_full, *arguments)
+        self._offset += found.next
+        self._size = size - found.next
+        if self._size or not self._at_end:
+            self._buffer = self._free.pop() if self._free else Buffer()
+            self._buffer.bytes[: self._size] = buffer.bytes[found.next : size]
+        buffer.end_at(found.size)
         if found.unfinished:
             await self._skip_line()
-        return Block(found.data, found.records, line_number, self._offset)
+        return Block(buffer, found, self._offset, lambda: self._free.append(buffer))
 
     def _take_header(self) -> bytes:
-        data = bytes(self._buffer)
-        line = _physical_line(data, 0, self._at_end)
+        data = self._head()
+        line = _physical_line(data, 0, self._is_all(data))
         if line is None or line[0] > MAX_RECORD_BYTES:
             raise FileRejected(
                 f"the header is longer than {MAX_RECORD_BYTES:,} bytes; is this a CSV file?"
@@ -177,47 +244,77 @@ class BlockReader:
         return data[:end]
 
     async def _skip_blank_lines(self) -> None:
-        while blank := len(self._buffer) - len(self._buffer.lstrip(b"\r\n")):
-            if blank == len(self._buffer) and not self._at_end:
-                blank -= 1  # it may be the CR of a CRLF that is still to come whole
-            self._take(blank, _line_ends(self._buffer[:blank]))
+        while True:
             await self._fill(LOOKAHEAD_BYTES)
-        if not self._buffer:
+            data = self._head()
+            blank = len(data) - len(data.lstrip(b"\r\n"))
+            if not blank:
+                break
+            if blank == len(data) and not self._is_all(data):
+                blank -= 1  # it may be the CR of a CRLF that is still to come whole
+            self._take(blank, _line_ends(data[:blank]))
+        if not self._size:
             raise FileRejected("the file has no header: it is empty or holds only blank lines")
 
     async def _skip_line(self) -> None:
         while True:
-            await self._fill(2)
-            line = _physical_line(bytes(self._buffer), 0, self._at_end)
+            await self._fill(LOOKAHEAD_BYTES)
+            data = self._head()
+            line = _physical_line(data, 0, self._is_all(data))
             if line is not None:
-                self._take(line[1], lines=1)
+                self._take(line[1], lines=0)  # counted as the block's last
                 return
             # The last byte may be the CR of a CRLF that is still to come whole.
-            self._take(len(self._buffer) - 1, lines=0)
+            self._take(len(data) - 1, lines=0)
 
     async def _fill(self, size: int) -> None:
-        while len(self._buffer) < size and not self._at_end:
-            chunk = await anext(self._stream, None)
-            if chunk is None:
-                self._at_end = True
-            else:
-                self._buffer += chunk
+        """Have at least so many bytes in the buffer, or all that there are."""
+        while self._size < size and not self._at_end:
+            if not self._unread:
+                chunk = await anext(self._stream, None)
+                if chunk is None:
+                    self._at_end = True
+                    return
+                self._unread = memoryview(chunk)
+            end = min(BUFFER_BYTES, self._size + len(self._unread))
+            some = end - self._size
+            self._buffer.bytes[self._size : end] = self._unread[:some]
+            self._unread, self._size = self._unread[some:], end
+
+    def _head(self) -> bytes:
+        """The first bytes that there are, as many as a record and its line end may take."""
+        return self._buffer.bytes[: min(self._size, LOOKAHEAD_BYTES)].tobytes()
+
+    def _is_all(self, head: bytes) -> bool:
+        """Whether nothing comes behind the head."""
+        return self._at_end and len(head) == self._size
 
     def _take(self, size: int, lines: int) -> None:
-        del self._buffer[:size]
+        held = self._buffer.bytes
+        held[: self._size - size] = held[size : self._size]
+        self._size -= size
         self._offset += size
         self._line_number += lines
 
 
-# Cuts off the records of data that start before `stop`: (data, stop, width, delimiter, at_end). The
-# data reaches LOOKAHEAD_BYTES behind stop, or to the end of the file.
-Cutter = Callable[[bytes, int, int, str, bool], Cut]
-
-
-def cut_lines(data: bytes, stop: int, width: int, delimiter: str, at_end: bool) -> Cut:
+class LineCutter:
     """The Cutter for rows.py: finds each record, where each line is not one."""
-    found = _cut_plain(data, stop, at_end)
-    return found or _cut_records(data, stop, width, delimiter, at_end)
+
+    def at_once(
+        self, buffer: Buffer, size: int, stop: int, width: int, delimiter: str, at_end: bool
+    ) -> Cut | None:
+        """The cut if that takes no longer than the loop can wait, else None."""
+        if size > INLINE_BYTES:
+            return None
+        return self.in_full(buffer, size, stop, width, delimiter, at_end)
+
+    def in_full(
+        self, buffer: Buffer, size: int, stop: int, width: int, delimiter: str, at_end: bool
+    ) -> Cut:
+        """The cut, whatever it takes."""
+        data = buffer.bytes[:size].tobytes()
+        found = _cut_plain(data, stop, at_end)
+        return found or _cut_records(data, stop, width, delimiter, at_end)
 
 
 def _cut_plain(data: bytes, stop: int, at_end: bool) -> Cut | None:
@@ -231,7 +328,7 @@ def _cut_plain(data: bytes, stop: int, at_end: bool) -> Cut | None:
     if not block or b"\r" in text or _has_long_line(text):
         return None
     lines = text.count(b"\n") + (not text.endswith(b"\n"))
-    return Cut(text, None, lines, len(block))
+    return Cut(len(block), len(block), text=text, lines=lines)
 
 
 def _has_long_line(data: bytes) -> bool:
@@ -249,12 +346,15 @@ def _cut_records(data: bytes, stop: int, width: int, delimiter: str, at_end: boo
     while position < min(stop, len(data)):
         found = next_record(data, position, width, delimiter, at_end)
         if found is None:
-            return cut_unfinished(data, position, lines, records)
+            size, following = unfinished(data, position)
+            records.append(position, size, lines, Extent.TOO_LONG)
+            # The line's end is still to come, and to be counted as that of this block's last line.
+            return Cut(size, following, True, data[:size], records, lines + 1)
         end, following, spanned, extent = found
         if end > position:
             records.append(position, end, lines, extent)
         position, lines = following, lines + spanned
-    return Cut(data[:position], records, lines, position)
+    return Cut(position, position, False, data[:position], records, lines)
 
 
 def next_record(
@@ -279,41 +379,38 @@ def next_record(
     return quoted_end, following, _line_ends(data[start:quoted_end]) + 1, Extent.WHOLE
 
 
-def cut_unfinished(data: bytes, start: int, lines: int, records: Records | None) -> Cut:
-    """The cut of data whose last record is too long, its end not in sight."""
-    end = start + MAX_RECORD_BYTES + 1
-    if records is not None:
-        records.append(start, end, lines, Extent.TOO_LONG)
+def unfinished(data: bytes, start: int) -> tuple[int, int]:
+    """Where to cut a last record that is too long, its line end not in sight, and what follows."""
     # The last byte may be the CR of a CRLF; leave it for the reader to skip with the line's rest.
-    return Cut(data[:end], records, lines, len(data) - 1, unfinished=True)
+    return start + MAX_RECORD_BYTES + 1, len(data) - 1
 
 
-def pieces(block: Block) -> Iterator[Block]:
-    """The block's records in order, some at a time, so that their rows take little memory."""
-    if block.records is None:
-        return _pieces_of_lines(block)
-    return (replace(block, records=some) for some in block.records.split(PIECE_RECORDS))
+def pieces(found: Cut) -> Iterator[Piece]:
+    """A LineCutter's records in order, some at a time, so that their rows take little memory."""
+    if found.records is None:
+        return _pieces_of_lines(found.text)
+    return (Piece(found.text, some, 1) for some in found.records.split(PIECE_RECORDS))
 
 
-def _pieces_of_lines(block: Block) -> Iterator[Block]:
-    start, line_number = 0, block.line_number
-    while start < len(block.data):
+def _pieces_of_lines(text: bytes) -> Iterator[Piece]:
+    start, line_number = 0, 1
+    while start < len(text):
         end = start + PIECE_BYTES
-        end = block.data.rfind(b"\n", start, end) + 1 if end < len(block.data) else len(block.data)
-        if block.data.count(b"\n", start, end) > PIECE_RECORDS:
-            end = block.data.find(b"\n", start + DENSE_PIECE_BYTES, end) + 1 or end
-        data = block.data[start:end]
-        yield replace(block, data=data, line_number=line_number)
+        end = text.rfind(b"\n", start, end) + 1 if end < len(text) else len(text)
+        if text.count(b"\n", start, end) > PIECE_RECORDS:
+            end = text.find(b"\n", start + DENSE_PIECE_BYTES, end) + 1 or end
+        data = text[start:end]
+        yield Piece(data, None, line_number)
         start, line_number = end, line_number + data.count(b"\n")
 
 
-def records_of(block: Block) -> Records:
-    """The block's records one by one, also where each line is one."""
-    if block.records is not None:
-        return block.records
+def records_of(piece: Piece) -> Records:
+    """The piece's records one by one, also where each line is one."""
+    if piece.records is not None:
+        return piece.records
     records = Records()
     position = 0
-    for line, text in enumerate(block.data.split(b"\n")):
+    for line, text in enumerate(bytes(piece.data).split(b"\n")):
         if text:
             records.append(position, position + len(text), line, Extent.WHOLE)
         position += len(text) + 1
@@ -337,29 +434,8 @@ def _physical_line(data: bytes, start: int, at_end: bool) -> tuple[int, int] | N
     return match.span()
 
 
-def line_end_at(data: bytes, stop: int, at_end: bool) -> int | None:
-    """Where the next line begins behind the line with the byte before stop; None: not in sight."""
-    if stop >= len(data):
-        return len(data) if at_end else None
-    line = _physical_line(data, max(0, stop - 1), at_end)
-    return line[1] if line else None
-
-
-def count_lines(data: bytes) -> int:
-    """How many physical lines there are, also where the last has no line end."""
-    return _line_ends(data) + (data[-1:] not in (b"\n", b"\r", b""))
-
-
-def _line_ends(data: bytes | bytearray) -> int:
-    if len(data) < MAX_RECORD_BYTES:
-        return data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
-    text = np.frombuffer(data, np.uint8)  # counts several times as fast as bytes.count
-    line_feeds = int(np.count_nonzero(text == LF))
-    if b"\r" not in data:
-        return line_feeds
-    returns = text == CR
-    pairs = int(np.count_nonzero(returns[:-1] & (text[1:] == LF)))
-    return line_feeds + int(np.count_nonzero(returns)) - pairs
+def _line_ends(data: bytes) -> int:
+    return data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
 
 
 # An opening quote to its closing one: the first that is not doubled.

@@ -20,7 +20,8 @@ from aggsvc.engine.fields import (
     read_timestamp,
     read_value,
 )
-from aggsvc.engine.records import Block, Extent, records_of
+from aggsvc.engine.records import Extent, Piece, records_of
+from aggsvc.engine.sensor_ids import SensorIds
 from aggsvc.errors import FileRejected
 from aggsvc.model import RowError
 
@@ -97,13 +98,13 @@ def _check_columns(fields: Row, delimiter: str) -> None:
     )
 
 
-def read_rows(piece: Block, header: Header) -> Batch:
-    """Judge the records of a piece of a block (see records.pieces)."""
+def read_rows(piece: Piece, header: Header, ids: SensorIds) -> Batch:
+    """Judge the records of a piece of a block; the sensors are given ids."""
     columns = _Columns()
     for part in _line_slices(piece, header) or _record_slices(piece, header):
         if not _append_plain(columns, part, header):
             _append_judged(columns, part, header)
-    return columns.batch()
+    return columns.batch(ids)
 
 
 class _Columns:
@@ -126,15 +127,16 @@ class _Columns:
         self.append("", 0, 0.0)
         self.errors.append(failed.at(len(self.sensors), line_number))
 
-    def batch(self) -> Batch:
+    def batch(self, ids: SensorIds) -> Batch:
         """The columns as arrays."""
         places = {"": NO_READING}
         known = places.setdefault
         sensors = [known(sensor, len(places) - 1) for sensor in self.sensors]
         names = [name.encode() for name in places if name]
+        # NO_READING, which is -1, finds itself behind the ids.
+        found = np.append(ids.of(Names.of(names)), NO_READING)
         return Batch(
-            Names.of(names),
-            np.array(sensors, np.int32),
+            found[np.array(sensors, np.int64)],
             np.array(self.timestamps, np.int64),
             np.array(self.values, np.float64),
             self.errors,
@@ -153,12 +155,12 @@ class _Slice:
     texts: Sequence[str | RowFailed] | None = None
 
 
-def _line_slices(piece: Block, header: Header) -> Iterator[_Slice] | None:
+def _line_slices(piece: Piece, header: Header) -> Iterator[_Slice] | None:
     """The slices of a piece in which each line is a record of clean UTF-8, else None."""
     if piece.records is not None:
         return None
     try:
-        text = piece.data.decode()
+        text = str(piece.data, "utf-8")
     except UnicodeDecodeError:
         return None
     return None if "\0" in text else _slices_of(text, piece.line_number, header)
@@ -175,11 +177,11 @@ def _slices_of(text: str, line_number: int, header: Header) -> Iterator[_Slice]:
         yield _Slice(lines, rows)
 
 
-def _record_slices(piece: Block, header: Header) -> Iterator[_Slice]:
+def _record_slices(piece: Piece, header: Header) -> Iterator[_Slice]:
     records = iter(records_of(piece))
     while some := list(islice(records, SLICE_ROWS)):
         lines = [piece.line_number + line for _, _, line, _ in some]
-        texts = [_text(piece.data[start:end], extent) for start, end, _, extent in some]
+        texts = [_text(bytes(piece.data[start:end]), extent) for start, end, _, extent in some]
         whole = [text + "\n" for text in texts if isinstance(text, str)]
         fields = iter(_finish(_take(_reader("".join(whole), header.delimiter), len(whole))))
         yield _Slice(lines, [next(fields) if isinstance(t, str) else [] for t in texts], texts)

@@ -1,168 +1,88 @@
 """The machine code of the compiled lane: one pass over bytes, without the GIL.
 
-`parse` reads plain records: on one physical line, their fields unquoted or simply quoted, of ASCII
-without NUL, with a timestamp YYYY-MM-DDTHH:MM:SS (a fraction and Z or +HH:MM may follow) and a
-number of which digits and power of ten are exact doubles. Others it notes as odd, and where a
-quote may make a record run over several lines it stops, for records.py to say where it ends.
+A record's fields are found a WINDOW at a time: masks say where its delimiters, line ends and quotes
+are (as in Langdale and Lemire 2019, "Parsing gigabytes of JSON per second"). `parse` reads plain
+records: on one physical line, of valid UTF-8 without NUL, each field unquoted or wholly in quotes
+without a quote inside, the timestamp YYYY-MM-DD, alone or with HH:MM[:SS[.fraction]] and
+Z or +HH:MM behind it, and a number of which digits and power of ten are exact doubles. Others it
+notes as odd, and where a quote may make a record run over several lines it stops, for records.py
+to say where it ends.
 
-Data must end in a line feed, and go on for 63 more bytes, for bytes are looked at 8 at a time
-(Mycroft's test for a zero byte). Numbers: with at most 2**53 as digits and 10**22 as scale, one
-division rounds once (Clinger 1990).
+Data must end in a line feed and go on for WINDOW more bytes. Numbers: with at most 2**53 as digits
+and 10**22 as scale, one division rounds once (Clinger 1990).
 """
 
 import numpy as np
-from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic
 
+from aggsvc.engine.batch import NO_READING
 from aggsvc.engine.jit import compiled, inlined
+from aggsvc.engine.machine import (
+    CR,
+    NL,
+    ONES,
+    QUOTE,
+    WINDOW,
+    U,
+    byte_at,
+    leading_zeros,
+    load64,
+    not_digits,
+    prefix_xor,
+    trailing_zeros,
+    window,
+    zero_bytes,
+)
 from aggsvc.engine.records import MAX_RECORD_BYTES
+from aggsvc.engine.sensor_ids import MAX_NAME_BYTES, SIZE_SHIFT
 
-U = np.uint64
-ONES = U(0x0101010101010101)
-HIGHS = U(0x8080808080808080)
-NL, CR, QUOTE, SPACE, TAB = 10, 13, 34, 32, 9
+SPACE, TAB, DOT = 32, 9, 46
 MAX_RECORD = MAX_RECORD_BYTES
-MAX_SENSOR = 256
 MANTISSA = 1 << 53
 P10 = np.array([10.0**k for k in range(23)])
 DAY_US = 86_400_000_000
+MINUTE_US = 60_000_000
 FIRST_US = -62_135_596_800_000_000
 LAST_US = 253_402_300_799_999_999
+NO_DAY = 1 << 40
+NO_TIME = 1 << 62
 
-DONE, EXTENT_NEEDED, FULL = 0, 1, 2
-
-
-@intrinsic
-def load64(typingctx, data, index):
-    """The 8 bytes at index, little-endian, however they are aligned."""
-    sig = types.uint64(data, index)
-
-    def codegen(context, builder, signature, args):
-        array = context.make_array(signature.args[0])(context, builder, args[0])
-        place = builder.gep(array.data, [args[1]])
-        place = builder.bitcast(place, ir.IntType(64).as_pointer())
-        word = builder.load(place)
-        word.align = 1
-        return word
-
-    return sig, codegen
-
-
-@intrinsic
-def trailing_zeros(typingctx, word):
-    """How many zero bits there are below the lowest set one."""
-    sig = types.int64(types.uint64)
-
-    def codegen(context, builder, signature, args):
-        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
-
-    return sig, codegen
+# Why parse and skim stop.
+DONE, EXTENT_NEEDED, BATCH_FULL = 0, 1, 2
 
 
 @inlined
-def zero_bytes(word):
-    """Marks the lowest zero byte by its high bit (bytes above it may be marked too)."""
-    return (word - ONES) & ~word & HIGHS
+def is_blank(byte):
+    """Whether it is a space or a tab."""
+    return byte in (SPACE, TAB)
 
 
 @inlined
-def next_special(data, p, delimiters):
-    """The next delimiter, line end, quote, NUL or byte that is not ASCII."""
-    while True:
-        w = load64(data, p)
-        m = (
-            zero_bytes(w ^ delimiters)
-            | zero_bytes(w ^ (ONES * U(NL)))
-            | zero_bytes(w ^ (ONES * U(CR)))
-            | zero_bytes(w ^ (ONES * U(QUOTE)))
-            | zero_bytes(w)
-            | (w & HIGHS)
-        )
-        if m:
-            return p + (trailing_zeros(m) >> 3)
-        p += 8
-
-
-@inlined
-def next_line_end(data, p):
-    """The next line end."""
-    while True:
-        w = load64(data, p)
-        m = zero_bytes(w ^ (ONES * U(NL))) | zero_bytes(w ^ (ONES * U(CR)))
-        if m:
-            return p + (trailing_zeros(m) >> 3)
-        p += 8
-
-
-@inlined
-def next_structural(data, p, delimiters):
-    """The next delimiter or line end."""
-    while True:
-        w = load64(data, p)
-        m = (
-            zero_bytes(w ^ delimiters)
-            | zero_bytes(w ^ (ONES * U(NL)))
-            | zero_bytes(w ^ (ONES * U(CR)))
-        )
-        if m:
-            return p + (trailing_zeros(m) >> 3)
-        p += 8
-
-
-@inlined
-def next_quote_or_end(data, p):
-    """The next quote or line end."""
-    while True:
-        w = load64(data, p)
-        m = (
-            zero_bytes(w ^ (ONES * U(QUOTE)))
-            | zero_bytes(w ^ (ONES * U(NL)))
-            | zero_bytes(w ^ (ONES * U(CR)))
-        )
-        if m:
-            return p + (trailing_zeros(m) >> 3)
-        p += 8
-
-
-@inlined
-def has_quote(data, p, end):
-    """Whether there is a quote before the end."""
-    while p < end:
-        m = zero_bytes(load64(data, p) ^ (ONES * U(QUOTE)))
-        if m:
-            return p + (trailing_zeros(m) >> 3) < end
-        p += 8
-    return False
+def is_digit(byte):
+    """Whether it is an ASCII digit."""
+    return 48 <= byte <= 57
 
 
 @compiled
 def days_of(data, p):
-    """Days since 1970-01-01 of the YYYY-MM-DD at p, or a huge number if it is none."""
+    """Days since 1970-01-01 of the YYYY-MM-DD at p, or NO_DAY."""
     for i in (0, 1, 2, 3, 5, 6, 8, 9):
-        if data[p + i] < 48 or data[p + i] > 57:
-            return 1 << 40
-    if data[p + 4] != 45 or data[p + 7] != 45:
-        return 1 << 40
-    y = (
-        (data[p] - 48) * 1000
-        + (data[p + 1] - 48) * 100
-        + (data[p + 2] - 48) * 10
-        + data[p + 3]
-        - 48
-    )
-    m = (data[p + 5] - 48) * 10 + data[p + 6] - 48
-    d = (data[p + 8] - 48) * 10 + data[p + 9] - 48
+        if not is_digit(byte_at(data, p + i)):
+            return NO_DAY
+    if byte_at(data, p + 4) != 45 or byte_at(data, p + 7) != 45:
+        return NO_DAY
+    y = two_digits(data, p) * 100 + two_digits(data, p + 2)
+    m = two_digits(data, p + 5)
+    d = two_digits(data, p + 8)
     if y < 1 or m < 1 or m > 12 or d < 1:
-        return 1 << 40
+        return NO_DAY
     leap = (y % 4 == 0 and y % 100 != 0) or y % 400 == 0
     length = 31
-    if m == 4 or m == 6 or m == 9 or m == 11:
+    if m in (4, 6, 9, 11):
         length = 30
     elif m == 2:
         length = 29 if leap else 28
     if d > length:
-        return 1 << 40
+        return NO_DAY
     # Days from civil, Howard Hinnant.
     if m <= 2:
         y -= 1
@@ -174,303 +94,447 @@ def days_of(data, p):
     return era * 146097 + doe - 719468
 
 
-DIGITS = U(0xFFFF00FFFF00FFFF)
-COLONS = U(0x00003A00003A0000)
-NIBBLES = U(0x3030003030003030)
+@inlined
+def two_digits(data, p):
+    """The number that two digits make."""
+    return (byte_at(data, p) - 48) * 10 + byte_at(data, p + 1) - 48
+
+
+CLOCK_DIGITS = U(0xFFFF00FFFF00FFFF)
+CLOCK_COLONS = U(0x00003A00003A0000)
+CLOCK_ZEROS = U(0x3030003030003030)
 
 
 @inlined
-def clock_of(data, p):
-    """Seconds of the HH:MM:SS at p, or -1."""
-    w = load64(data, p)
-    if (w & ~DIGITS) != COLONS:
+def clock_of(word):
+    """Seconds of the HH:MM:SS in a word, or -1."""
+    if (word & ~CLOCK_DIGITS) != CLOCK_COLONS:
         return -1
-    d = (w & DIGITS) ^ NIBBLES
-    if ((d + (ONES * U(0x76))) | d) & HIGHS:
+    d = (word & CLOCK_DIGITS) ^ CLOCK_ZEROS
+    if not_digits(d):
         return -1
-    h = (d & U(15)) * U(10) + ((d >> U(8)) & U(15))
-    m = ((d >> U(24)) & U(15)) * U(10) + ((d >> U(32)) & U(15))
-    s = ((d >> U(48)) & U(15)) * U(10) + ((d >> U(56)) & U(15))
-    if h > U(23) or m > U(59) or s > U(59):
+    # Each byte times ten plus the next, in the byte above the first.
+    pairs = (d * U(2561)) >> U(8)
+    h = np.int64(pairs & U(0xFF))
+    m = np.int64((pairs >> U(24)) & U(0xFF))
+    s = np.int64((pairs >> U(48)) & U(0xFF))
+    if h > 23 or m > 59 or s > 59:
         return -1
-    return np.int64(h * U(3600) + m * U(60) + s)
+    return h * 3600 + m * 60 + s
 
 
-@inlined
-def hash_of(data, start, end):
-    """A hash of the bytes, a word at a time."""
-    h = U(0x9E3779B97F4A7C15) ^ U(end - start)
-    p = start
-    while p + 8 <= end:
-        h = (h ^ load64(data, p)) * U(0xFF51AFD7ED558CCD)
-        h ^= h >> U(32)
-        p += 8
-    if p < end:
-        rest = load64(data, p) & ((U(1) << U(8 * (end - p))) - U(1))
-        h = (h ^ rest) * U(0xC4CEB9FE1A85EC53)
-        h ^= h >> U(29)
-    return h
+@compiled
+def rest_of_time(data, p, end):
+    """Microseconds that what is behind the date adds, from T or a blank to the end, or NO_TIME."""
+    separator = byte_at(data, p)
+    if (separator != 84 and separator != 116 and separator != SPACE) or end - p < 6:
+        return NO_TIME
+    for i in (1, 2, 4, 5):
+        if not is_digit(byte_at(data, p + i)):
+            return NO_TIME
+    if byte_at(data, p + 3) != 58:
+        return NO_TIME
+    h, m = two_digits(data, p + 1), two_digits(data, p + 4)
+    micros = (h * 60 + m) * MINUTE_US
+    p += 6
+    s = 0
+    if p < end and byte_at(data, p) == 58:
+        if end - p < 3 or not is_digit(byte_at(data, p + 1)) or not is_digit(byte_at(data, p + 2)):
+            return NO_TIME
+        s = two_digits(data, p + 1)
+        micros += s * 1_000_000
+        p += 3
+        if p < end and byte_at(data, p) == DOT:
+            p += 1
+            unit = 100_000
+            before = p
+            while p < end and is_digit(byte_at(data, p)):
+                micros += (byte_at(data, p) - 48) * unit
+                unit //= 10
+                p += 1
+            if p == before or p - before > 9:
+                return NO_TIME
+    if h > 23 or m > 59 or s > 59:
+        return NO_TIME
+    if p == end:
+        return micros
+    sign = byte_at(data, p)
+    if sign == 90 or sign == 122:
+        return micros if p + 1 == end else NO_TIME
+    if (sign != 43 and sign != 45) or end - p != 6 or byte_at(data, p + 3) != 58:
+        return NO_TIME
+    for i in (1, 2, 4, 5):
+        if not is_digit(byte_at(data, p + i)):
+            return NO_TIME
+    oh, om = two_digits(data, p + 1), two_digits(data, p + 4)
+    if oh > 23 or om > 59:
+        return NO_TIME
+    offset = (oh * 60 + om) * MINUTE_US
+    return micros - offset if sign == 43 else micros + offset
 
 
-@inlined
-def same(a, i, b, j, size):
-    """Whether so many bytes are the same in both places."""
-    while size >= 8:
-        if load64(a, i) != load64(b, j):
+@compiled
+def value_of(data, p, end):
+    """Whether the field is a plain number, and the number."""
+    negative = byte_at(data, p) == 45
+    if negative or byte_at(data, p) == 43:
+        p += 1
+    mantissa = 0
+    before = p
+    while p < end and is_digit(byte_at(data, p)) and p - before < 19:
+        mantissa = mantissa * 10 + (byte_at(data, p) - 48)
+        p += 1
+    digits = p - before
+    scale = 0
+    if p < end and byte_at(data, p) == DOT:
+        p += 1
+        before = p
+        while p < end and is_digit(byte_at(data, p)) and p - before < 19:
+            mantissa = mantissa * 10 + (byte_at(data, p) - 48)
+            p += 1
+        scale = p - before
+        digits += scale
+    if digits == 0 or digits > 18 or mantissa > MANTISSA:
+        return False, 0.0
+    if p < end and (byte_at(data, p) | 32) == 101:
+        p += 1
+        sign = byte_at(data, p)
+        if sign == 45 or sign == 43:
+            p += 1
+        exponent = 0
+        before = p
+        while p < end and is_digit(byte_at(data, p)) and p - before < 4:
+            exponent = exponent * 10 + (byte_at(data, p) - 48)
+            p += 1
+        if p == before:
+            return False, 0.0
+        scale += exponent if sign == 45 else -exponent
+    if p != end or scale < -22 or scale > 22:
+        return False, 0.0
+    value = mantissa / P10[scale] if scale >= 0 else mantissa * P10[-scale]
+    return True, -value if negative and mantissa != 0 else value
+
+
+@compiled
+def is_utf8(data, p, end):
+    """Whether the bytes are valid UTF-8 (The Unicode Standard, table 3-7)."""
+    while p < end:
+        c = byte_at(data, p)
+        p += 1
+        if c < 0x80:
+            continue
+        if c < 0xC2 or c > 0xF4:
             return False
-        i += 8
-        j += 8
-        size -= 8
-    if size == 0:
-        return True
-    return ((load64(a, i) ^ load64(b, j)) << U(8 * (8 - size))) == U(0)
+        more = 1 if c < 0xE0 else 2 if c < 0xF0 else 3
+        low, high = 0x80, 0xBF
+        if c == 0xE0:
+            low = 0xA0
+        elif c == 0xED:
+            high = 0x9F
+        elif c == 0xF0:
+            low = 0x90
+        elif c == 0xF4:
+            high = 0x8F
+        for _ in range(more):
+            c = byte_at(data, p)
+            if p >= end or c < low or c > high:
+                return False
+            low, high = 0x80, 0xBF
+            p += 1
+    return True
+
+
+@inlined
+def may_be_stripped(data, p):
+    """Whether a character that starts at p may be one that str.strip takes off."""
+    c = byte_at(data, p)
+    return c < 33 or c == 0x7F or c == 0xC2 or (c >= 0xE1 and c <= 0xE3)
+
+
+@compiled
+def is_plain_text(data, p, end, first, last):
+    """Whether a record that is not all ASCII is plain, and so the ends of its field first:last."""
+    for i in range(p, end):
+        if byte_at(data, i) == 0:
+            return False
+    if not is_utf8(data, p, end) or may_be_stripped(data, first):
+        return False
+    at = last - 1
+    while at > first and (byte_at(data, at) & 0xC0) == 0x80:
+        at -= 1
+    return not may_be_stripped(data, at)
+
+
+@compiled
+def record_end(data, p, delimiter, stops):
+    """Where the line of the record at p ends, and how many fields it has; -1: it is not plain.
+
+    stops[i] is where field i ends. Not plain: not so many fields, or quotes but around fields.
+    Also returns whether there are bytes that are NUL or not ASCII.
+    """
+    fields = 0
+    last = len(stops) - 1
+    base = p
+    special = False
+    inside = U(0)
+    opening = U(1)
+    while True:
+        delimiters, ends, quotes, others = window(data, base, delimiter)
+        below = (ends & (U(0) - ends)) - U(1)  # all, where there is no end
+        if quotes & below or inside:
+            quotes &= below
+            quoted = prefix_xor(quotes) ^ inside
+            delimiters &= ~quoted
+            starts = (delimiters << U(1)) | opening
+            if quotes & quoted & ~starts:
+                return base, -1, special
+            closing = quotes & ~quoted
+            # What follows a closing quote: for the last bit, the next window will have to do.
+            if (closing << U(1)) & ~(delimiters | ends):
+                return base, -1, special
+            if closing >> U(63):
+                after = byte_at(data, base + WINDOW)
+                if after != delimiter and after != NL and after != CR:
+                    return base, -1, special
+            inside = U(0) - (quoted >> U(63)) if ends == U(0) else U(0)
+            if ends and (quoted & (below + U(1))):
+                return base, -1, special
+        special |= (others & below) != U(0)
+        found = delimiters & below
+        while found:
+            if fields == last:
+                return base, -1, special
+            stops[fields] = base + trailing_zeros(found)
+            fields += 1
+            found &= found - U(1)
+        if ends:
+            end = base + trailing_zeros(ends)
+            stops[fields] = end
+            return end, fields + 1, special
+        opening = delimiters >> U(63)
+        base += WINDOW
+        if base - p > MAX_RECORD:
+            return base, -1, special
+
+
+@compiled
+def inner(data, a, b):
+    """The field a:b without the quotes around it and blanks at its ends."""
+    if b > a and byte_at(data, a) == QUOTE:
+        a += 1
+        b -= 1
+    while a < b and is_blank(byte_at(data, a)):
+        a += 1
+    while a < b and is_blank(byte_at(data, b - 1)):
+        b -= 1
+    return a, b
+
+
+@inlined
+def line_end_behind(data, p):
+    """The next line end."""
+    while True:
+        _, ends, _, _ = window(data, p, NL)
+        if ends:
+            return p + trailing_zeros(ends)
+        p += WINDOW
+
+
+@compiled
+def has_quote(data, p, end):
+    """Whether there is a quote before the end."""
+    for i in range(p, end):
+        if byte_at(data, i) == QUOTE:
+            return True
+    return False
+
+
+@inlined
+def behind_line_end(data, p):
+    """Where the line behind the line end at p begins."""
+    return p + 2 if byte_at(data, p) == CR and byte_at(data, p + 1) == NL else p + 1
 
 
 @compiled
 def parse(
-    data, p, stop, delimiter, width, i_sensor, i_time, i_value,
-    codes, times, values, odd, slots, starts, lengths, hashes, state,
+    data, p, stop, delimiter, columns, stops,
+    names, times, values, odd, state,
 ):  # fmt: skip
-    """Parse from p on. state: rows, lines, odd, sensors; returns (position, why it stopped)."""
-    rows, lines, odds, sensors = state[0], state[1], state[2], state[3]
-    delimiters = ONES * U(delimiter)
-    mask = U(len(slots) - 1)
+    """Parse from p on. state: rows, lines, odd; returns (position, why it stopped).
+
+    A name is where it is in the data, as SensorIds.replace takes it.
+    """
+    rows, lines, odds = state[0], state[1], state[2]
+    i_sensor, i_time, i_value = columns[0], columns[1], columns[2]
+    width = len(stops)
     day0, day1, day = U(0), U(0), 0
     status = DONE
     while p < stop:
         start = p
-        c = data[p]
-        if rows == len(codes) or odds == len(odd):
-            status = FULL
-            break
-        if c == NL:
-            p += 1
+        c = byte_at(data, p)
+        if c == NL or c == CR:
+            p = behind_line_end(data, p)
             lines += 1
             continue
-        if c == CR:
-            p += 2 if data[p + 1] == NL else 1
-            lines += 1
-            continue
-        field = 0
-        plain = True
-        s_start = s_end = 0
-        micros = 0
-        value = 0.0
-        while True:
-            q = data[p] == QUOTE
-            if q:
-                p += 1
-            if field == i_sensor:
-                while data[p] == SPACE or data[p] == TAB:
-                    p += 1
-                s_start = p
-                p = next_special(data, p, delimiters)
-                if q:
-                    while data[p] == delimiter:
-                        p = next_special(data, p + 1, delimiters)
-                s_end = p
-                while s_end > s_start and (data[s_end - 1] == SPACE or data[s_end - 1] == TAB):
-                    s_end -= 1
-                if (
-                    s_end == s_start
-                    or s_end - s_start > MAX_SENSOR
-                    or data[s_start] < 33
-                    or data[s_end - 1] < 33
-                ):
-                    plain = False
-                    break
-            elif field == i_time:
-                while data[p] == SPACE or data[p] == TAB:
-                    p += 1
-                w0 = load64(data, p)
-                w1 = load64(data, p + 8)
-                if w0 != day0 or (w1 & U(0xFFFF)) != day1:
-                    day = days_of(data, p)
-                    if day == 1 << 40:
-                        plain = False
-                        break
-                    day0, day1 = w0, w1 & U(0xFFFF)
-                separator = (w1 >> U(16)) & U(0xFF)
-                seconds = clock_of(data, p + 11)
-                if seconds < 0 or separator not in (U(84), U(116), U(32)):
-                    plain = False
-                    break
-                p += 19
-                micros = day * DAY_US + seconds * 1_000_000
-                c = data[p]
-                if c == 46:
-                    p += 1
-                    unit = 100_000
-                    digits = 0
-                    while data[p] >= 48 and data[p] <= 57:
-                        micros += (data[p] - 48) * unit
-                        unit //= 10
-                        digits += 1
-                        p += 1
-                    if digits == 0 or digits > 9:
-                        plain = False
-                        break
-                    c = data[p]
-                if c == 90 or c == 122:
-                    p += 1
-                elif c == 43 or c == 45:
-                    for i in (1, 2, 4, 5):
-                        if data[p + i] < 48 or data[p + i] > 57:
-                            plain = False
-                    oh = (data[p + 1] - 48) * 10 + data[p + 2] - 48
-                    om = (data[p + 4] - 48) * 10 + data[p + 5] - 48
-                    if not plain or data[p + 3] != 58 or oh > 23 or om > 59:
-                        plain = False
-                        break
-                    offset = (oh * 60 + om) * 60_000_000
-                    micros += -offset if c == 43 else offset
-                    p += 6
-                if micros < FIRST_US or micros > LAST_US:
-                    plain = False
-                    break
-                while data[p] == SPACE or data[p] == TAB:
-                    p += 1
-            elif field == i_value:
-                while data[p] == SPACE or data[p] == TAB:
-                    p += 1
-                c = data[p]
-                negative = c == 45
-                if negative or c == 43:
-                    p += 1
-                mantissa = 0
-                before = p
-                while data[p] >= 48 and data[p] <= 57:
-                    mantissa = mantissa * 10 + (data[p] - 48)
-                    p += 1
-                digits = p - before
-                scale = 0
-                if data[p] == 46:
-                    p += 1
-                    before = p
-                    while data[p] >= 48 and data[p] <= 57:
-                        mantissa = mantissa * 10 + (data[p] - 48)
-                        p += 1
-                    scale = p - before
-                    digits += scale
-                if digits == 0 or digits > 18 or mantissa > MANTISSA:
-                    plain = False
-                    break
-                if data[p] == 101 or data[p] == 69:
-                    p += 1
-                    c = data[p]
-                    if c == 45 or c == 43:
-                        p += 1
-                    exponent = 0
-                    before = p
-                    while data[p] >= 48 and data[p] <= 57 and p - before < 4:
-                        exponent = exponent * 10 + (data[p] - 48)
-                        p += 1
-                    if p == before:
-                        plain = False
-                        break
-                    scale += exponent if c == 45 else -exponent
-                if scale < -22 or scale > 22:
-                    plain = False
-                    break
-                value = mantissa / P10[scale] if scale >= 0 else mantissa * P10[-scale]
-                if negative and mantissa != 0:
-                    value = -value
-                while data[p] == SPACE or data[p] == TAB:
-                    p += 1
-            else:
-                p = next_special(data, p, delimiters)
-                if q:
-                    while data[p] == delimiter:
-                        p = next_special(data, p + 1, delimiters)
-            if q:
-                if data[p] != QUOTE:
-                    plain = False
-                    break
-                p += 1
-            field += 1
-            c = data[p]
-            if c == delimiter:
-                p += 1
-                if field == width:
-                    plain = False
-                    break
-                continue
-            if c != NL and c != CR:
-                plain = False
+        if rows == len(names) or odds == len(odd):
+            status = BATCH_FULL
             break
-        if plain and field == width and p - start <= MAX_RECORD:
-            h = hash_of(data, s_start, s_end)
-            at = h & mask
-            size = s_end - s_start
-            code = slots[at]
-            while code >= 0 and not (
-                hashes[code] == h
-                and lengths[code] == size
-                and same(data, s_start, data, starts[code], size)
-            ):
-                at = (at + U(1)) & mask
-                code = slots[at]
-            if code < 0:
-                if sensors * 2 >= len(slots):
-                    p = start
-                    status = FULL
-                    break
-                code = sensors
-                slots[at] = code
-                hashes[code] = h
-                lengths[code] = size
-                starts[code] = s_start
-                sensors += 1
-            codes[rows] = code
-            times[rows] = micros
-            values[rows] = value
+        delimiters, line_ends, quotes, others = window(data, p, delimiter)
+        below = (line_ends & (U(0) - line_ends)) - U(1)
+        special = False
+        if line_ends and not ((quotes | others) & below):
+            found = delimiters & below
+            fields = 1
+            while found and fields < width:
+                stops[fields - 1] = p + trailing_zeros(found)
+                fields += 1
+                found &= found - U(1)
+            if found:
+                fields = -1
+            p += trailing_zeros(line_ends)
+            stops[width - 1] = p
         else:
-            p = next_line_end(data, start)
-            if has_quote(data, start, p) and p - start <= MAX_RECORD:
+            p, fields, special = record_end(data, p, delimiter, stops)
+        name = np.int64(NO_READING)
+        if fields == width and p - start <= MAX_RECORD:
+            # The timestamp.
+            a = stops[i_time - 1] + 1 if i_time else start
+            b = stops[i_time]
+            if byte_at(data, a) <= QUOTE or byte_at(data, b - 1) <= QUOTE:
+                a, b = inner(data, a, b)
+            w0 = load64(data, a)
+            w1 = load64(data, a + 8)
+            good = b - a >= 10
+            if good and (w0 != day0 or (w1 & U(0xFFFF)) != day1):
+                day = days_of(data, a)
+                good = day != NO_DAY
+                day0, day1 = (w0, w1 & U(0xFFFF)) if good else (U(0), U(0))
+            micros = day * DAY_US
+            if good and b - a > 10:
+                seconds = -1
+                separator = (w1 >> U(16)) & U(0xFF)
+                if b - a == 20 and separator == U(84) and byte_at(data, a + 19) == 90:
+                    seconds = clock_of(load64(data, a + 11))
+                if seconds >= 0:
+                    micros += seconds * 1_000_000
+                else:
+                    rest = rest_of_time(data, a + 10, b)
+                    good = rest != NO_TIME
+                    micros += rest
+            good = good and micros >= FIRST_US and micros <= LAST_US
+
+            # The value.
+            a = stops[i_value - 1] + 1 if i_value else start
+            b = stops[i_value]
+            if byte_at(data, a) <= QUOTE or byte_at(data, b - 1) <= QUOTE:
+                a, b = inner(data, a, b)
+            negative = byte_at(data, a) == 45
+            size = b - a - negative
+            value = 0.0
+            read = False
+            if size > 0 and size <= 8:
+                # The digits as a word that ends with the last; those before the dot move up by one
+                # byte, and zeros fill what is left below.
+                word = (load64(data, b - size) ^ (ONES * U(48))) << U(64 - 8 * size)
+                dots = zero_bytes(word ^ (ONES * U(DOT ^ 48)))
+                scale = 0
+                if dots:
+                    at = U(trailing_zeros(dots) - 7)
+                    scale = 7 - np.int64(at >> U(3))
+                    above = ~U(0xFF) << at
+                    word = (word & above) | ((word & ((U(1) << at) - U(1))) << U(8))
+                if not not_digits(word) and size > (dots != U(0)):
+                    word = (word * U(2561)) >> U(8)
+                    word = ((word & U(0x00FF00FF00FF00FF)) * U(6553601)) >> U(16)
+                    word = ((word & U(0x0000FFFF0000FFFF)) * U(42949672960001)) >> U(32)
+                    mantissa = np.int64(word)
+                    value = mantissa / P10[scale]
+                    if negative and mantissa != 0:
+                        value = -value
+                    read = True
+            if not read and good and b > a:
+                read, value = value_of(data, a, b)
+
+            # The sensor.
+            a = stops[i_sensor - 1] + 1 if i_sensor else start
+            b = stops[i_sensor]
+            if byte_at(data, a) <= QUOTE or byte_at(data, b - 1) <= QUOTE:
+                a, b = inner(data, a, b)
+            size = b - a
+            good = good and read and size > 0 and size <= MAX_NAME_BYTES
+            if good and (special or byte_at(data, a) < 33 or byte_at(data, b - 1) < 33):
+                good = is_plain_text(data, start, p, a, b)
+            if good:
+                name = a | (size << SIZE_SHIFT)
+                times[rows] = micros
+                values[rows] = value
+        if name == NO_READING:
+            p = line_end_behind(data, start)
+            if p - start <= MAX_RECORD and has_quote(data, start, p):
                 p = start
                 status = EXTENT_NEEDED
                 break
-            codes[rows] = -1
             odd[odds, 0] = start
             odd[odds, 1] = p
             odd[odds, 2] = rows
             odd[odds, 3] = lines
             odds += 1
+        names[rows] = name
         rows += 1
         lines += 1
-        p += 2 if data[p] == CR and data[p + 1] == NL else 1
-    state[0], state[1], state[2], state[3] = rows, lines, odds, sensors
+        p = behind_line_end(data, p)
+    state[0], state[1], state[2] = rows, lines, odds
     return p, status
 
 
 @compiled
-def skim(data, p, stop, delimiter, state):
+def skim(data, p, stop, delimiter):
     """Pass over the records that start before `stop`; returns (position, why it stopped).
 
-    A record is passed over if each quoted field closes properly on its line. state[0] counts
-    lines.
+    A record is passed over if each of its quoted fields is plain and ends on its line; where one
+    is not, the position is where that record starts.
     """
-    delimiters = ONES * U(delimiter)
-    lines = state[0]
-    while p < stop:
-        start = p
-        while True:
-            if data[p] == QUOTE:
-                p = next_quote_or_end(data, p + 1)
-                while data[p] == QUOTE and data[p + 1] == QUOTE:
-                    p = next_quote_or_end(data, p + 2)
-                if data[p] != QUOTE:
-                    state[0] = lines
-                    return start, EXTENT_NEEDED
-                p += 1
-            p = next_structural(data, p, delimiters)
-            if data[p] != delimiter:
-                break
-            p += 1
-        if p - start > MAX_RECORD:
-            state[0] = lines
+    start = p
+    base = p
+    inside = U(0)
+    opening = U(1)
+    while start < stop:
+        delimiters, ends, quotes, _ = window(data, base, delimiter)
+        wrong = U(0)
+        if quotes or inside:
+            quoted = prefix_xor(quotes) ^ inside
+            delimiters &= ~quoted
+            wrong = ends & quoted
+            ends_outside = ends & ~quoted
+            starts = ((delimiters | ends_outside) << U(1)) | opening
+            closing = quotes & ~quoted
+            wrong |= quotes & quoted & ~starts
+            wrong |= ((closing << U(1)) & ~(delimiters | ends)) >> U(1)
+            if closing >> U(63):
+                after = byte_at(data, base + WINDOW)
+                if after != delimiter and after != NL and after != CR:
+                    wrong |= U(1) << U(63)
+            ends = ends_outside
+            inside = U(0) - (quoted >> U(63))
+        if wrong:
+            ends &= (wrong & (U(0) - wrong)) - U(1)
+        if ends:
+            first = base + trailing_zeros(ends)
+            if first - start > MAX_RECORD:
+                return start, EXTENT_NEEDED
+            last = base + 63 - leading_zeros(ends)
+            if last + 2 >= stop:
+                while ends:
+                    start = behind_line_end(data, base + trailing_zeros(ends))
+                    if start >= stop:
+                        return start, DONE
+                    ends &= ends - U(1)
+            else:
+                start = last + 1
+        if wrong:
             return start, EXTENT_NEEDED
-        lines += 1
-        p += 2 if data[p] == CR and data[p + 1] == NL else 1
-    state[0] = lines
-    return p, DONE
+        opening = (delimiters | ends) >> U(63)
+        base += WINDOW
+        if base - start > MAX_RECORD + WINDOW:
+            return start, EXTENT_NEEDED
+    return start, DONE

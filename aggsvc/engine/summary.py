@@ -1,170 +1,288 @@
 """The statistics: a Summary of any number of readings, mergeable and exact.
 
-The sum is kept exactly, as an integer in digits of 32 bits with room for carries
-(a superaccumulator, as in Neal 2015, "Fast exact summation using small and large
-superaccumulators"). Nothing is ever rounded but the figures, once, when they are asked for: so
-the answers do not depend on the order of the readings, nor on how they were parted and merged.
+Nothing is ever rounded but the figures, once, when they are asked for: so the answers do not
+depend on the order of the readings, nor on how they were parted and merged. Quantiles are those
+of classes of values that agree in their 7 highest bits below the first.
 """
 
 import heapq
 import math
-from collections.abc import Iterator
-from typing import Any
+import sys
+from collections import defaultdict
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from aggsvc.engine.batch import NO_READING, Batch, Names
-from aggsvc.engine.jit import compiled, inlined
-from aggsvc.model import Aggregates
+from aggsvc.engine.batch import Batch, Names
+from aggsvc.engine.fold import (
+    CLASS_SHIFT,
+    CLASSES,
+    COUNT,
+    FIRST,
+    HIGH,
+    LAST,
+    LOW,
+    SUM_BITS,
+    Cells,
+    extent,
+    fold,
+    merge_cells,
+    moments,
+)
+from aggsvc.engine.grids import Bins, Buckets
+from aggsvc.engine.sensor_ids import SensorIds
+from aggsvc.engine.sensors import SensorTable
+from aggsvc.engine.fields import FIRST_US
+from aggsvc.model import Aggregates, Histogram, TimeSeries, rfc3339
 
 LISTED_SENSORS = 1000
+PERCENTS = (50, 95, 99)
 
-# The digits hold multiples of 2**-128 below 2**96. Readings beyond, which are rare, are summed as
-# Python's integers in units of the smallest double.
-SUM_BITS = 128
-SUM_DIGITS = 9
-HIGHEST_EXPONENT = 43
+# Rare readings are summed as Python's integers in units of the smallest double.
 UNIT_BITS = 1074
-# Each reading adds less than 2**33 to a digit, so this many leave room in 63 bits.
-CARRY_EVERY = 1 << 28
 
-LOW_32 = (1 << 32) - 1
+# Of all readings, what has no meaning without any.
+NO_READINGS = Aggregates(
+    row_count=0,
+    min_value=None,
+    max_value=None,
+    mean_value=None,
+    stddev_value=None,
+    p50_value=None,
+    p95_value=None,
+    p99_value=None,
+    first_timestamp=None,
+    last_timestamp=None,
+    sensor_count=0,
+    per_sensor_count={},
+    per_sensor_count_truncated=False,
+    histogram=None,
+    time_series=None,
+)
+
+Integers = npt.NDArray[np.int64]
 
 
-@inlined
-def _add(digits: Any, piece: int, offset: int, sign: int) -> None:
-    """Add sign * piece * 2**offset, piece below 2**53, to the digits."""
-    digit = offset >> 5
-    shift = offset & 31
-    low = (piece & LOW_32) << shift
-    high = ((piece >> 32) << shift) + (low >> 32)
-    digits[digit] += sign * (low & LOW_32)
-    digits[digit + 1] += sign * (high & LOW_32)
-    digits[digit + 2] += sign * (high >> 32)
+@dataclass(slots=True)
+class _Sums:
+    """The exact sums of values and of their squares, in units of 2**-UNIT_BITS and its square."""
 
+    total: int = 0
+    squares: int = 0
 
-@compiled
-def _fold(  # noqa: PLR0917 - numba takes arguments by position
-    sensors: Any, ids: Any, values: Any, bits: Any,
-    counts: Any, extremes: Any, digits: Any, rare: Any,
-) -> int:  # fmt: skip
-    """Take in a batch's readings; the places of those that are rare come back in `rare`."""
-    found = 0
-    low, high = extremes[0], extremes[1]
-    for place in range(len(sensors)):
-        if sensors[place] == NO_READING:
-            continue
-        counts[ids[sensors[place]]] += 1
-        value = values[place]
-        low = min(low, value)
-        high = max(high, value)
-        word = bits[place]
-        exponent = ((word >> 52) & 2047) - 1075
-        if value == 0.0:
-            continue
-        if exponent < -SUM_BITS or exponent > HIGHEST_EXPONENT:
-            rare[found] = place
-            found += 1
-            continue
-        mantissa = (word & ((1 << 52) - 1)) | (1 << 52)
-        _add(digits, mantissa, exponent + SUM_BITS, -1 if word < 0 else 1)
-    extremes[0], extremes[1] = low, high
-    return found
+    def add(self, total: int, squares: int) -> None:
+        self.total += total
+        self.squares += squares
+
+    def mean(self, count: int) -> float:
+        return self.total / (count << UNIT_BITS) + 0.0
+
+    def deviation(self, count: int) -> float:
+        spread = count * self.squares - self.total**2
+        return _root_of(spread, count**2 << (2 * UNIT_BITS))
 
 
 class Summary:
-    """Count, extremes and exact sum of readings, and how many each sensor has."""
+    """Readings by sensor, by value and by time."""
 
     def __init__(self) -> None:
-        self.row_count = 0
-        self._ids: dict[bytes, int] = {}
-        self._counts = np.zeros(0, np.int64)
-        self._extremes = np.array([math.inf, -math.inf])
-        self._digits = np.zeros(SUM_DIGITS, np.int64)
-        self._rare = 0
-        self._uncarried = 0
+        self.ids = SensorIds()
+        self._cells = Cells()
+        self._rare: defaultdict[int, _Sums] = defaultdict(_Sums)
+        self._classes = np.zeros(CLASSES, np.int64)
+        self._bins = Bins()
+        self._buckets = Buckets()
 
     @property
     def sensor_count(self) -> int:
         """How many distinct sensors there are."""
-        return len(self._ids)
+        return len(self.ids)
 
     @property
-    def total(self) -> int:
-        """The exact sum of all values in units of 2**-1074, of which every double is a multiple."""
-        self._carry(CARRY_EVERY)
-        digits = enumerate(self._digits.tolist())
-        held: int = sum(digit << (32 * place) for place, digit in digits)
-        return (held << (UNIT_BITS - SUM_BITS)) + self._rare
-
-    def sensor_counts(self) -> Iterator[tuple[str, int]]:
-        """Each sensor with its number of readings."""
-        for name, count in zip(self._ids, self._counts.tolist(), strict=False):
-            yield name.decode(), count
+    def row_count(self) -> int:
+        """How many readings there are."""
+        return int(self._column(COUNT).sum())
 
     def fold(self, batch: Batch) -> None:
-        """Take in the batch's readings."""
+        """Take in the batch's readings, their sensors being ids of `ids`."""
+        columns = batch.sensors, batch.timestamps, batch.values
+        span = np.array([np.iinfo(np.int64).max, np.iinfo(np.int64).min])
+        extremes = np.array([math.inf, -math.inf])
+        extent(*columns, span, extremes)
+        self._cells.reach(self.sensor_count)
+        self._bins.reach(*extremes.tolist())
+        self._buckets.reach(*span.tolist())
+        cells, bins, buckets = self._cells, self._bins, self._buckets
         rare = np.empty(batch.rows_read, np.int64)
-        found = _fold(
-            batch.sensors, self._ids_of(batch.names), batch.values, batch.values.view(np.int64),
-            self._counts, self._extremes, self._digits, rare,
+        found = fold(
+            *columns, batch.values.view(np.uint64),
+            cells.words, cells.integers, cells.floats,
+            self._classes, bins.edges, bins.counts, bins.bins_a_unit,
+            buckets.cells.words, buckets.cells.integers, buckets.cells.floats,
+            buckets.first, buckets.width_us, rare,
         )  # fmt: skip
-        self._rare += sum(map(_in_units, batch.values[rare[:found]].tolist()))
-        self.row_count += batch.rows_read - len(batch.errors)
-        self._carry(batch.rows_read)
+        self._fold_rare(batch, rare[:found])
+
+    def _fold_rare(self, batch: Batch, places: Integers) -> None:
+        buckets = batch.timestamps[places] // self._buckets.width_us
+        rows = zip(
+            batch.sensors[places].tolist(),
+            buckets.tolist(),
+            batch.values[places].tolist(),
+            strict=True,
+        )
+        for sensor, bucket, value in rows:
+            units = _in_units(value)
+            self._rare[sensor].add(units, units**2)
+            self._buckets.rare[bucket] = self._buckets.rare.get(bucket, 0) + units
 
     def merge(self, other: "Summary") -> None:
-        """Take in another summary; the result is that of all readings together."""
-        ids = self._ids_of(Names.of(list(other._ids)))
-        self._counts[ids] += other._counts[: other.sensor_count]
-        self._extremes[0] = min(self._extremes[0], other._extremes[0])
-        self._extremes[1] = max(self._extremes[1], other._extremes[1])
-        self._carry(CARRY_EVERY)
-        other._carry(CARRY_EVERY)
-        self._digits += other._digits
-        self._rare += other._rare
-        self.row_count += other.row_count
+        """Take in another summary, which is used up; the result is that of all readings."""
+        ids = self.ids.of(other.ids.names())
+        self._cells.reach(self.sensor_count)
+        merge_cells(ids, other._cells, self._cells)
+        for sensor, sums in other._rare.items():
+            self._rare[int(ids[sensor])].add(sums.total, sums.squares)
+        self._classes += other._classes
+        self._bins.merge(other._bins)
+        self._buckets.merge(other._buckets)
 
     def aggregates(self) -> Aggregates:
-        """The figures as the record shows them; -0.0 is shown as 0.0."""
-        some = self.row_count > 0
-        low, high = self._extremes.tolist()
+        """The figures over all readings."""
+        count = self.row_count
+        if not count:
+            return NO_READINGS
+        low, high = float(self._floats(LOW).min()), float(self._floats(HIGH).max())
+        sums = self._sums()
+        p50, p95, p99 = (self._quantile(count, percent, low, high) for percent in PERCENTS)
         return Aggregates(
-            row_count=self.row_count,
-            min_value=low + 0.0 if some else None,
-            max_value=high + 0.0 if some else None,
-            mean_value=self.total / (self.row_count << UNIT_BITS) + 0.0 if some else None,
+            row_count=count,
+            min_value=low,
+            max_value=high,
+            mean_value=sums.mean(count),
+            stddev_value=sums.deviation(count),
+            p50_value=p50,
+            p95_value=p95,
+            p99_value=p99,
+            first_timestamp=rfc3339(int(self._column(FIRST).min())),
+            last_timestamp=rfc3339(int(self._column(LAST).max())),
+            sensor_count=self.sensor_count,
             per_sensor_count=self._most_read_sensors(),
             per_sensor_count_truncated=self.sensor_count > LISTED_SENSORS,
+            histogram=self._histogram(),
+            time_series=self._time_series(),
         )
+
+    def sensors(self) -> SensorTable:
+        """The figures of each sensor."""
+        count = self.sensor_count
+        means, deviations = moments(self._cells, count)
+        for sensor in {*np.flatnonzero(np.isnan(deviations)).tolist(), *self._rare}:
+            rows, sums = int(self._cells.integers[sensor, COUNT]), self._sums_of(sensor)
+            means[sensor], deviations[sensor] = sums.mean(rows), sums.deviation(rows)
+        names = self.ids.names()
+        order = names.order()
+        return SensorTable(
+            names.only(order),
+            *(self._column(COUNT)[order], self._floats(LOW)[order], self._floats(HIGH)[order]),
+            *(means[order], deviations[order]),
+            *(self._column(FIRST)[order], self._column(LAST)[order]),
+        )
+
+    def _column(self, word: int) -> Integers:
+        return self._cells.integers[: self.sensor_count, word]
+
+    def _floats(self, word: int) -> npt.NDArray[np.float64]:
+        return self._cells.floats[: self.sensor_count, word]
+
+    def _sums(self) -> _Sums:
+        sums = _sums_in_units(*self._cells.totals())
+        for rare in self._rare.values():
+            sums.add(rare.total, rare.squares)
+        return sums
+
+    def _sums_of(self, sensor: int) -> _Sums:
+        sums = _sums_in_units(self._cells.sum_of(sensor), self._cells.squares_of(sensor))
+        if sensor in self._rare:
+            sums.add(self._rare[sensor].total, self._rare[sensor].squares)
+        return sums
+
+    def _quantile(self, count: int, percent: int, low: float, high: float) -> float:
+        """The middle of the class that holds the value of the nearest rank."""
+        half = CLASSES // 2
+        ascending = np.concatenate([self._classes[:half - 1:-1], self._classes[:half]])
+        rank = -(-count * percent // 100)
+        place = int(np.searchsorted(np.cumsum(ascending), rank))
+        name = place - half if place >= half else CLASSES - 1 - place
+        middle = np.uint64((name << CLASS_SHIFT) + (1 << (CLASS_SHIFT - 1))).view(np.float64)
+        # Next to zero, where classes are of subnormals, zero itself must be exact.
+        value = 0.0 if name in (0, half) else float(middle)
+        return min(max(value, low), high)
 
     def _most_read_sensors(self) -> dict[str, int]:
-        most = heapq.nsmallest(
-            LISTED_SENSORS, self.sensor_counts(), key=lambda item: (-item[1], item[0])
+        """The sensors with the most readings, ties by name."""
+        counts, names = self._column(COUNT), self.ids.names()
+        listed = np.arange(len(counts))
+        if len(counts) > LISTED_SENSORS:
+            least = np.partition(counts, -LISTED_SENSORS)[-LISTED_SENSORS]
+            listed = np.flatnonzero(counts >= least)
+        named = zip(counts[listed].tolist(), names.only(listed).encoded(), strict=True)
+        most = heapq.nsmallest(LISTED_SENSORS, named, key=lambda item: (-item[0], item[1]))
+        return {name.decode(): rows for rows, name in most}
+
+    def _histogram(self) -> Histogram:
+        bins = self._bins
+        return Histogram(
+            bin_width=bins.width,
+            lower_bounds=tuple(np.maximum(bins.edges[:-1], -sys.float_info.max).tolist()),
+            row_counts=tuple(bins.counts.tolist()),
         )
-        return dict(most)
 
-    def _ids_of(self, names: Names) -> npt.NDArray[np.int32]:
-        """The place of each of the names in our columns; new ones are given one."""
-        ids, known = self._ids, self._ids.setdefault
-        found = np.array([known(name, len(ids)) for name in names.encoded()], np.int32)
-        if len(ids) > len(self._counts):
-            more = np.zeros(max(len(ids), 2 * len(self._counts)) - len(self._counts), np.int64)
-            self._counts = np.concatenate([self._counts, more])
-        return found
+    def _time_series(self) -> TimeSeries:
+        buckets, cells = self._buckets, self._buckets.cells
+        held = np.flatnonzero(cells.integers[:, COUNT])
+        rows = cells.integers[held, COUNT].tolist()
+        numbers = (held + buckets.first).tolist()
+        means = []
+        for place, number, count in zip(held.tolist(), numbers, rows, strict=True):
+            sums = _sums_in_units(cells.sum_of(place), 0)
+            sums.add(buckets.rare.get(number, 0), 0)
+            means.append(sums.mean(count))
+        return TimeSeries(
+            bucket_seconds=buckets.width_us / 1_000_000,
+            starts=tuple(rfc3339(max(number * buckets.width_us, FIRST_US)) for number in numbers),
+            row_counts=tuple(rows),
+            min_values=tuple(cells.floats[held, LOW].tolist()),
+            max_values=tuple(cells.floats[held, HIGH].tolist()),
+            mean_values=tuple(means),
+        )
 
-    def _carry(self, rows: int) -> None:
-        """Count rows towards the digits' room, and carry when it may be used up."""
-        self._uncarried += rows
-        if self._uncarried < CARRY_EVERY:
-            return
-        self._uncarried = 0
-        for place in range(SUM_DIGITS - 1):
-            self._digits[place + 1] += self._digits[place] >> 32
-            self._digits[place] &= LOW_32
+
+def _sums_in_units(total: int, squares: int) -> _Sums:
+    """The sums that cells hold, in the units of rare ones."""
+    finer = UNIT_BITS - SUM_BITS
+    return _Sums(total << finer, squares << (2 * finer))
 
 
 def _in_units(value: float) -> int:
     numerator, denominator = value.as_integer_ratio()
     return numerator << (UNIT_BITS + 1 - denominator.bit_length())
+
+
+def _root_of(numerator: int, denominator: int) -> float:
+    """The double nearest to the square root of a fraction.
+
+    Where the root has 55 bits or more and its last is set if anything was cut off (rounding to
+    odd, Boldo and Melquiond 2008), the division rounds as the root itself would.
+    """
+    if not numerator:
+        return 0.0
+    shift = (numerator.bit_length() - denominator.bit_length() - 109) // 2
+    if shift >= 0:
+        denominator <<= 2 * shift
+    else:
+        numerator <<= -2 * shift
+    root = math.isqrt(numerator // denominator)
+    root |= root * root * denominator != numerator
+    return (root << shift) / 1 if shift >= 0 else root / (1 << -shift)

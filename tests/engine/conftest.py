@@ -5,9 +5,11 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 
 from aggsvc.engine.aggregate import Outcome, aggregate
+from aggsvc.engine.batch import NO_READING, Batch
 from aggsvc.engine.lanes import ROWS, lane_of
 from aggsvc.engine.records import BlockReader
 from aggsvc.engine.rows import read_header
+from aggsvc.engine.sensor_ids import SensorIds
 from aggsvc.errors import FileRejected
 from aggsvc.model import Progress, RowError
 
@@ -58,6 +60,14 @@ async def run_engine(
     return run
 
 
+def readings_in(batch: Batch, ids: SensorIds) -> list[tuple[str, int, float]]:
+    """The batch's readings in order: sensor, timestamp, value."""
+    names = [name.decode() for name in ids.names().encoded()]
+    columns = (batch.sensors.tolist(), batch.timestamps.tolist(), batch.values.tolist())
+    rows = zip(*columns, strict=True)
+    return [(names[sensor], *row) for sensor, *row in rows if sensor != NO_READING]
+
+
 def readings_of(data: bytes, lane: str = "rows") -> list[tuple[str, int, float]]:
     """Every reading of a file that is not rejected, from the batches' columns."""
 
@@ -66,12 +76,13 @@ def readings_of(data: bytes, lane: str = "rows") -> list[tuple[str, int, float]]
             yield data
 
         found: list[tuple[str, int, float]] = []
-        reader = BlockReader(stream(), cut=LANES[lane].cut)
+        reader = BlockReader(stream(), cutter=LANES[lane].cutter)
         header = read_header(await reader.header())
-        lane_reader = LANES[lane].reader(header)
+        lane_reader, ids = LANES[lane].reader(header), SensorIds()
         async for block in reader.blocks(header.width):
-            for batch in lane_reader.batches(block):
-                found += batch.readings()
+            for batch in lane_reader.batches(block, ids):
+                found += readings_in(batch, ids)
+            block.release()
         return found
 
     return asyncio.run(read())

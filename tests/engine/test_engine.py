@@ -198,7 +198,7 @@ async def test_an_endless_line_is_one_row_error_and_takes_little_memory(lane: st
         ("record too long", 2, 3)
     ]
     assert run.outcome is not None
-    assert dict(run.outcome.summary.sensor_counts()) == {"a": 1, "b": 1}
+    assert run.outcome.summary.aggregates().per_sensor_count == {"a": 1, "b": 1}
 
 
 @pytest.mark.parametrize("ending", [b"\n", b"\r\n", b"\r", b""])
@@ -270,7 +270,7 @@ def test_quotes_that_reopen_on_every_line_take_time_in_proportion(lane: str) -> 
 
 
 def test_no_piece_of_a_block_has_more_rows_than_memory_is_meant_for() -> None:
-    block = records.Block(b"x\n" * 200_000, None, 2, 400_000)
-    rows = [piece.data.count(b"\n") for piece in records.pieces(block)]
+    found = records.Cut(400_000, 400_000, text=b"x\n" * 200_000, lines=200_000)
+    rows = [bytes(piece.data).count(b"\n") for piece in records.pieces(found)]
     assert sum(rows) == 200_000
     assert max(rows) <= records.PIECE_RECORDS + 1

@@ -1,28 +1,27 @@
 """Summaries are exact and merge to the summary of the whole."""
 
+import math
+from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggsvc.engine import summary
 from aggsvc.engine.batch import Batch, Names
-from aggsvc.engine.summary import UNIT_BITS, Summary
+from aggsvc.engine.summary import Summary
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
-readings = st.lists(st.tuples(st.sampled_from("abc"), finite))
+readings = st.lists(st.tuples(st.sampled_from("abc"), st.integers(-(10**9), 10**15), finite))
 
 
-def summary_of(rows: list[tuple[str, float]]) -> Summary:
+def summary_of(rows: Sequence[tuple[str, int, float]]) -> Summary:
     found = Summary()
     found.fold(
         Batch(
-            Names.of([b"a", b"b", b"c"]),
-            np.array(["abc".index(sensor) for sensor, _ in rows], np.int32),
-            np.zeros(len(rows), np.int64),
-            np.array([value for _, value in rows], np.float64),
+            found.ids.of(Names.of([sensor.encode() for sensor, _, _ in rows])),
+            np.array([time for _, time, _ in rows], np.int64),
+            np.array([value for _, _, value in rows], np.float64) + 0.0,
         )
     )
     return found
@@ -30,35 +29,33 @@ def summary_of(rows: list[tuple[str, float]]) -> Summary:
 
 def shown(of: Summary) -> tuple[object, ...]:
     """All that a summary can be asked for."""
-    return (of.aggregates(), of.total, dict(of.sensor_counts()))
+    return (of.aggregates(), of.sensors().rows())
 
 
 @given(readings, readings)
 def test_merging_two_parts_equals_the_summary_of_the_whole(
-    first: list[tuple[str, float]], second: list[tuple[str, float]]
+    first: list[tuple[str, int, float]], second: list[tuple[str, int, float]]
 ) -> None:
     merged = summary_of(first)
     merged.merge(summary_of(second))
     assert shown(merged) == shown(summary_of(first + second))
 
 
-@given(st.lists(finite))
-def test_the_sum_is_exact(values: list[float]) -> None:
-    total = summary_of([("a", value) for value in values]).total
-    assert Fraction(total, 1 << UNIT_BITS) == sum(map(Fraction, values))
-
-
-def test_carries_leave_the_sum_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(summary, "CARRY_EVERY", 3)
-    values = [1e9, -0.1, 123.456, -1e9, 5e-5] * 20
-    found = Summary()
-    for value in values:
-        found.merge(summary_of([("a", value)]))
-    assert Fraction(found.total, 1 << UNIT_BITS) == sum(map(Fraction, values))
+@given(st.lists(finite, min_size=1))
+def test_the_sums_are_exact(values: list[float]) -> None:
+    found = summary_of([("a", 0, value) for value in values]).aggregates()
+    exact = [Fraction(value) for value in values]
+    mean = sum(exact) / len(exact)
+    assert found.mean_value == float(mean)
+    variance = sum((value - mean) ** 2 for value in exact) / len(exact)
+    deviation = found.stddev_value
+    assert deviation is not None
+    assert Fraction(max(0.0, math.nextafter(deviation, -1.0))) ** 2 <= variance
+    assert Fraction(math.nextafter(deviation, math.inf)) ** 2 >= variance
 
 
 def test_minus_zero_is_shown_as_zero() -> None:
-    aggregates = summary_of([("a", -0.0)]).aggregates()
+    aggregates = summary_of([("a", 0, -0.0)]).aggregates()
     figures = (aggregates.min_value, aggregates.max_value, aggregates.mean_value)
     assert list(map(repr, figures)) == ["0.0", "0.0", "0.0"]
 
