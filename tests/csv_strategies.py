@@ -1,11 +1,14 @@
 """Hypothesis strategies for CSV files: valid ones, spoilt ones, and bytes that are hardly CSV.
 
 `files()` unites them; `chunkings(size)` and `cut(data, sizes)` say how a stream may bring them.
+`readings()` are rows whose values and times have many scales, for what is computed from them.
 """
 
 import csv
 import io
-from datetime import datetime
+import math
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from functools import partial
 from itertools import pairwise
 
@@ -402,6 +405,103 @@ def files() -> st.SearchStrategy[bytes]:
         written_files(),
         spoilt_headers(),
     )
+
+
+# -- readings ----------------------------------------------------------------------------------
+
+GREATEST = 1.7976931348623157e308
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+FIRST_US = (datetime(1, 1, 1, tzinfo=UTC) - EPOCH) // MICROSECOND
+LAST_US = (datetime(9999, 12, 31, 23, 59, 59, 999999, UTC) - EPOCH) // MICROSECOND
+# All widths of buckets, and some that are none.
+SPANS_US = (
+    *(0, 1, 3, 10, 100, 10**3, 10**4, 10**5, 10**6, 5 * 10**6, 15 * 10**6, 60 * 10**6),
+    *(300 * 10**6, 900 * 10**6, 3_600 * 10**6, 10_800 * 10**6, 21_600 * 10**6, 43_200 * 10**6),
+    *(day * 86_400 * 10**6 for day in (1, 7, 10, 100, 365, 1_000, 10_000)),
+)
+
+
+def decimals(exponent: int) -> st.SearchStrategy[str]:
+    """Numbers of up to three digits that end at the same decimal place."""
+    digits = st.integers(-999, 999)
+    return st.one_of(
+        digits.map(lambda n: f"{n}e{exponent}"),
+        digits.map(lambda n: f"{Decimal(n).scaleb(exponent):f}"),
+    )
+
+
+def multiples(digit: int, exponent: int) -> st.SearchStrategy[str]:
+    """Multiples of a width of bins and the doubles beside them."""
+    exact = st.integers(-130, 130).map(lambda n: float(f"{n * digit}e{exponent}"))
+    nearby = st.tuples(exact, st.sampled_from([-math.inf, math.inf])).map(
+        lambda place: math.nextafter(*place)
+    )
+    return st.one_of(exact, nearby).map(repr)
+
+
+def offsets(base: float, step: float) -> st.SearchStrategy[str]:
+    """Values that differ little, far from zero."""
+    return st.integers(-100, 100).map(lambda n: repr(base + n * step))
+
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+long_decimals = st.tuples(st.integers(-(10**40), 10**40), st.integers(-60, 5)).map(
+    lambda place: f"{place[0]}e{place[1]}"
+)
+value_kinds = st.one_of(
+    st.integers(-12, 12).map(decimals),
+    st.tuples(st.sampled_from([1, 2, 5]), st.integers(-9, 9)).map(lambda place: multiples(*place)),
+    st.tuples(
+        st.sampled_from([1e9, -1e9, 1e15, 123456.789, -1e300, 1e-300]),
+        st.sampled_from([0.0, 1e-9, 1e-6, 0.1, 0.125, 1.0, 1e290, 1e-310]),
+    ).map(lambda place: offsets(*place)),
+    st.just(st.integers(-(10**6), 10**6).map(str)),
+    st.just(st.integers(-(2**53), 2**53).map(lambda n: repr(n * 5e-324))),
+    st.just(st.integers(-3, 3).map(lambda n: repr(n * 5e-324))),
+    st.just(st.sampled_from([0.0, -0.0, GREATEST, -GREATEST, 1e308, -1e308, 1.5e307]).map(repr)),
+    st.just(st.floats(1e306, GREATEST).map(repr)),
+    st.just(finite.map(repr)),
+    st.just(long_decimals),
+    finite.map(lambda value: st.just(repr(value))),
+)
+
+
+def moments_near(base: int, span: int) -> st.SearchStrategy[int]:
+    """Moments that are some spans from the base, or just beside those."""
+    near = st.integers(-600, 600).map(lambda n: base + n * span)
+    beside = st.tuples(near, st.sampled_from([-1, 0, 0, 1])).map(sum)
+    return beside.map(lambda moment: min(max(moment, FIRST_US), LAST_US))
+
+
+anywhere = st.integers(FIRST_US, LAST_US)
+bases = st.one_of(anywhere, st.sampled_from([FIRST_US, LAST_US, 0, -1, 1_700_000_000_000_000]))
+moment_kinds = st.one_of(
+    st.tuples(bases, st.sampled_from(SPANS_US)).map(lambda place: moments_near(*place)),
+    st.sampled_from(SPANS_US).map(lambda span: moments_near(0, span)),
+    st.just(anywhere),
+)
+
+
+def timestamp_of(moment: int) -> str:
+    """The moment, in microseconds since the epoch, as a file may write it."""
+    time = EPOCH + moment * MICROSECOND
+    return time.isoformat().replace("+00:00", "Z")
+
+
+@st.composite
+def readings(draw: st.DrawFn, max_size: int = 40) -> list[bytes]:
+    """Rows of `sensor_id,timestamp,value`, all of them readings, with values of one kind or two."""
+    texts = st.one_of(draw(st.lists(value_kinds, min_size=1, max_size=2)))
+    times = draw(moment_kinds).map(timestamp_of)
+    some = draw(st.lists(st.sampled_from(SENSOR_IDS), min_size=1, max_size=3))
+    row = st.tuples(st.sampled_from(some), times, texts).map(lambda row: ",".join(row).encode())
+    return draw(st.lists(row, max_size=max_size))
+
+
+def file_of(rows: list[bytes]) -> bytes:
+    """A plain file of such rows."""
+    return b"".join(row + b"\n" for row in [b"sensor_id,timestamp,value", *rows])
 
 
 # -- streams -----------------------------------------------------------------------------------

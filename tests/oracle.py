@@ -5,12 +5,14 @@ shares work between records or takes a short cut; tests hold the engine to its a
 """
 
 import csv
+import math
 import re
 import sys
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
+from typing import Any
 
 REQUIRED = ("sensor_id", "timestamp", "value")
 MAX_RECORD_BYTES = 65_536
@@ -22,6 +24,19 @@ EPOCH_DAY = date(1970, 1, 1).toordinal()
 DAY_US = 24 * 60 * 60 * 1_000_000
 FIRST_US = (date(1, 1, 1).toordinal() - EPOCH_DAY) * DAY_US
 LAST_US = (date(9999, 12, 31).toordinal() - EPOCH_DAY + 1) * DAY_US - 1
+
+MAX_BINS = 64
+MAX_BIN_INDEX = 10**15
+BIN_WIDTHS = [digit * Fraction(10) ** power for power in range(-300, 309) for digit in (1, 2)]
+MAX_BUCKETS = 512
+SECOND_US, MINUTE_US, HOUR_US = 1_000_000, 60_000_000, 3_600_000_000
+BUCKET_WIDTHS = (
+    *(1, 10, 100, 1_000, 10_000, 100_000),
+    *(SECOND_US, 5 * SECOND_US, 15 * SECOND_US),
+    *(MINUTE_US, 5 * MINUTE_US, 15 * MINUTE_US),
+    *(HOUR_US, 3 * HOUR_US, 6 * HOUR_US, 12 * HOUR_US),
+    *(DAY_US, 10 * DAY_US, 100 * DAY_US, 1_000 * DAY_US, 10_000 * DAY_US),
+)
 
 TIMESTAMP = re.compile(
     r"""
@@ -45,6 +60,9 @@ Reading = tuple[str, int, float]
 
 Error = tuple[int, int, str | None, str, str]
 """row_number, line_number, column, reason, value."""
+
+Columns = dict[str, Any]
+"""A histogram or a time series: its width, and lists with a place for each bin or bucket."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +99,46 @@ class Verdict:
         return dict(Counter(sensor_id for sensor_id, _, _ in self.readings))
 
     @property
-    def per_sensor_mean(self) -> dict[str, float | None]:
+    def stddev_value(self) -> float | None:
+        return exact_stddev(self.values)
+
+    def percentile(self, percent: int) -> float | None:
+        """By nearest rank: the smallest value that so many percent of the values are not above."""
+        ranked = sorted(self.values)
+        return ranked[-(-percent * len(ranked) // 100) - 1] if ranked else None
+
+    @property
+    def moments(self) -> list[int]:
+        return [moment for _, moment, _ in self.readings]
+
+    @property
+    def first_timestamp(self) -> str | None:
+        return rfc3339(min(self.moments)) if self.readings else None
+
+    @property
+    def last_timestamp(self) -> str | None:
+        return rfc3339(max(self.moments)) if self.readings else None
+
+    @property
+    def histogram(self) -> Columns | None:
+        """bin_width; lower_bounds and row_counts of each bin from the lowest value's on."""
+        return histogram(self.values) if self.readings else None
+
+    @property
+    def time_series(self) -> Columns | None:
+        """bucket_seconds; starts, row_counts, min/max/mean_values of buckets with readings."""
+        return time_series(self.readings) if self.readings else None
+
+    @property
+    def sensor_count(self) -> int:
+        return len(self.per_sensor_count)
+
+    @property
+    def sensors(self) -> dict[str, "Verdict"]:
+        """Each sensor's readings alone, by their sensor_id."""
         return {
-            name: exact_mean([value for sensor_id, _, value in self.readings if sensor_id == name])
-            for name in self.per_sensor_count
+            name: Verdict(readings=[reading for reading in self.readings if reading[0] == name])
+            for name in sorted(self.per_sensor_count, key=str.encode)
         }
 
     @property
@@ -98,6 +152,84 @@ def exact_mean(values: list[float]) -> float | None:
         return None
     total = sum((Fraction(value) for value in values), Fraction(0))
     return float(total / len(values)) + 0.0
+
+
+def exact_stddev(values: list[float]) -> float | None:
+    """The double nearest to the population standard deviation.
+
+    Half-way between two doubles lie multiples of 2**-1075. So it is enough to know the root in
+    units of half of that, and whether there is more of it.
+    """
+    if not values:
+        return None
+    exact = [Fraction(value) for value in values]
+    mean = sum(exact, Fraction(0)) / len(exact)
+    variance = sum(((value - mean) ** 2 for value in exact), Fraction(0)) / len(exact)
+    square = variance * 4**1076
+    root = math.isqrt(math.floor(square))
+    more = root**2 != square
+    return float(Fraction(2 * root + more, 2**1077))
+
+
+def edge(index: int, width: Fraction) -> float:
+    """Where a bin begins: the double nearest to a multiple of the width."""
+    exact = index * width
+    try:
+        return float(exact)
+    except OverflowError:
+        return math.inf if exact > 0 else -math.inf
+
+
+def bin_of(value: float, width: Fraction) -> int:
+    """The index of the bin that the value is in, by the bins' edges as they are after rounding."""
+    index = Fraction(value) // width
+    while value < edge(index, width):
+        index -= 1
+    while value >= edge(index + 1, width):
+        index += 1
+    return index
+
+
+def fits(low: float, high: float, width: Fraction) -> bool:
+    """Whether bins of that width from the lowest value's to the highest's are not too many."""
+    first, last = bin_of(low, width), bin_of(high, width)
+    return last - first < MAX_BINS and max(abs(first), abs(last)) <= MAX_BIN_INDEX
+
+
+def histogram(values: list[float]) -> Columns:
+    low, high = min(values), max(values)
+    too_fine = Fraction(max(-low, high)) / (2 * MAX_BIN_INDEX)
+    width = next(width for width in BIN_WIDTHS if width > too_fine and fits(low, high, width))
+    counts = Counter(bin_of(value, width) for value in values)
+    bins = range(min(counts), max(counts) + 1)
+    return {
+        "bin_width": float(width),
+        # Below the least double there is none to show; all values are from that one on.
+        "lower_bounds": [max(edge(index, width), -sys.float_info.max) for index in bins],
+        "row_counts": [counts[index] for index in bins],
+    }
+
+
+def time_series(readings: list[Reading]) -> Columns:
+    moments = [moment for _, moment, _ in readings]
+    first, last = min(moments), max(moments)
+    width = next(us for us in BUCKET_WIDTHS if last // us - first // us < MAX_BUCKETS)
+    buckets = sorted({moment // width for moment in moments})
+    values = [[value for _, at, value in readings if at // width == bucket] for bucket in buckets]
+    return {
+        "bucket_seconds": width / 1_000_000,
+        "starts": [rfc3339(max(bucket * width, FIRST_US)) for bucket in buckets],
+        "row_counts": list(map(len, values)),
+        "min_values": list(map(min, values)),
+        "max_values": list(map(max, values)),
+        "mean_values": list(map(exact_mean, values)),
+    }
+
+
+def rfc3339(moment: int) -> str:
+    """2024-05-01T00:00:00Z, or 2024-05-01T00:00:00.000500Z where there are microseconds."""
+    time = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=moment)
+    return time.isoformat().replace("+00:00", "Z")
 
 
 @dataclass(frozen=True)
