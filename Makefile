@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format types bench-small bench-rows lock clean
+.PHONY: help run test lint format types bench bench-memory bench-small lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -25,11 +25,14 @@ format: .venv/dev.stamp ## Rewrite the code in the project's format
 types: .venv/dev.stamp ## Check the types
 	$(BIN)/mypy
 
-bench-small: .venv/dev.stamp ## Small files a second, with 500 records stored and with 50,000
-	$(BIN)/python -m bench.small_files
+bench: .venv/bench.stamp ## Against DuckDB, Polars and csv.DictReader, and over HTTP (10 million rows)
+	$(BIN)/python -m bench
 
-bench-rows: .venv/dev.stamp ## The row lane against a csv.DictReader loop on 10 million rows
-	$(BIN)/python -m bench.row_lane
+bench-memory: .venv/run.stamp ## Peak memory of the engine, 100 million rows against 10 million
+	$(BIN)/python -m bench.memory
+
+bench-small: .venv/run.stamp ## Small files a second, with 500 records stored and with 50,000
+	$(BIN)/python -m bench.small_files
 
 lock: ## Resolve the newest versions into the lock files (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
@@ -38,6 +41,9 @@ lock: ## Resolve the newest versions into the lock files (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-emit-find-links --upgrade --custom-compile-command "make lock" -c requirements.lock \
 	  --extra dev pyproject.toml .ci/build.in -o requirements-dev.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-emit-find-links --upgrade --custom-compile-command "make lock" -c requirements.lock \
+	  --extra bench pyproject.toml .ci/build.in -o requirements-bench.lock
 
 clean: ## Remove the virtual environment and caches (never ./tmp, which holds your files)
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -55,4 +61,8 @@ clean: ## Remove the virtual environment and caches (never ./tmp, which holds yo
 
 .venv/dev.stamp: requirements-dev.lock .venv/run.stamp
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+.venv/bench.stamp: requirements-bench.lock .venv/run.stamp
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-bench.lock
 	@touch $@

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import re
 import signal
 import sys
 import tempfile
@@ -10,6 +9,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from bench.task import peak_mib
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,7 @@ class Server:
 
     def peak_rss_mib(self) -> float:
         """The most memory that the process has ever had resident."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        found = re.search(r"VmHWM:\s+(\d+) kB", status)
-        assert found
-        return int(found[1]) / 1024
+        return peak_mib(self.pid)
 
 
 @asynccontextmanager

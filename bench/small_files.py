@@ -7,11 +7,13 @@ over when the last of them is processed. Rounds against the two servers alternat
 import argparse
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from statistics import median
 
 import aiohttp
 
+from aggsvc.engine import load_engine
 from aggsvc.events import EventHub
 from aggsvc.filetable import FileTable
 from aggsvc.model import Aggregates, FileRecord, Progress, Status, utc_now
@@ -23,6 +25,7 @@ from mocks.s3 import MockS3
 
 CLIENTS = 16
 ROWS = 50
+MAX_SENSORS = 1_000
 BOUNDARY = "aggsvc-bench"
 
 
@@ -51,15 +54,12 @@ async def store_records(folder: Path, count: int) -> None:
     table = await MockDynamoDB.open(files, folder / "db.json", {"processing_results": FILES_SCHEMA})
     records = FileTable(table, "processing_results", EventHub())
     data = csv_file(0)
+    aggregates = await aggregates_of(data)
 
     async def store(numbers: range) -> None:
         for number in numbers:
-            record = stored_record(f"{number:032x}", len(data))
-
-            async def chunks() -> object:
-                yield data
-
-            await objects.put_object("uploads", record.object_key, chunks())  # type: ignore[arg-type]
+            record = stored_record(f"{number:032x}", len(data), aggregates)
+            await objects.put_object("uploads", record.object_key, stream(data))
             await records.create(record)
 
     await asyncio.gather(*(store(range(first, count, 64)) for first in range(64)))
@@ -68,9 +68,26 @@ async def store_records(folder: Path, count: int) -> None:
     await files.close()
 
 
-def stored_record(file_id: str, size: int) -> FileRecord:
+async def stream(data: bytes) -> AsyncIterator[bytes]:
+    """The bytes in one chunk."""
+    yield data
+
+
+async def aggregates_of(data: bytes) -> Aggregates:
+    """What processing finds in the file."""
+
+    async def ignore(_told: object) -> None:
+        pass
+
+    engine = await asyncio.to_thread(load_engine, "rows", 1)
+    outcome = await engine(
+        stream(data), on_errors=ignore, on_progress=ignore, max_sensors=MAX_SENSORS
+    )
+    return outcome.summary.aggregates()
+
+
+def stored_record(file_id: str, size: int, aggregates: Aggregates) -> FileRecord:
     """A record like those that processing leaves."""
-    counts = {f"sensor-{number}": 10 for number in range(5)}
     return FileRecord(
         file_id,
         f"{file_id}.csv",
@@ -82,7 +99,7 @@ def stored_record(file_id: str, size: int) -> FileRecord:
         processed_at=utc_now(),
         processing_ms=3,
         progress=Progress(size, ROWS),
-        aggregates=Aggregates(ROWS, 0.0, 100.0, 50.0, counts, False),
+        aggregates=aggregates,
         version=3,
         attempts=1,
     )
