@@ -69,11 +69,24 @@ class FileTable:
         limit: int = 50,
         cursor: str | None = None,
     ) -> RecordPage:
-        """One page, as MetadataTable.query has it."""
-        page = await self._table.query(
-            self._name, status=status, search=search, sort=sort, limit=limit, cursor=cursor
-        )
-        return RecordPage(tuple(map(FileRecord.from_item, page.items)), page.cursor)
+        """One page, as MetadataTable.query has it, of records as FileRecord.listed has them.
+
+        Large records end the table's pages early, but not this one.
+        """
+        found: list[FileRecord] = []
+        while True:
+            page = await self._table.query(
+                self._name,
+                status=status,
+                search=search,
+                sort=sort,
+                limit=limit - len(found),
+                cursor=cursor,
+            )
+            found += map(FileRecord.listed, page.items)
+            cursor = page.cursor
+            if cursor is None or len(found) == limit:
+                return RecordPage(tuple(found), cursor)
 
     async def each(self, status: Status) -> AsyncIterator[FileRecord]:
         """All records of a status, oldest first."""

@@ -1,5 +1,6 @@
-"""A file's objects in the bucket: the upload and the reports of its row errors."""
+"""A file's objects in the bucket: the upload, and beside it what processing wrote."""
 
+import asyncio
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import AbstractAsyncContextManager
 
@@ -8,6 +9,7 @@ from aggsvc.ports import ObjectInfo, ObjectStore, StoredObject
 
 CSV = "text/csv"
 NDJSON = "application/x-ndjson"
+COLUMNS = "application/octet-stream"
 
 
 class FileObjects:
@@ -27,6 +29,20 @@ class FileObjects:
         """Keep a report of row errors durably."""
         return await self._store.put_object(self._bucket, key, lines, content_type=NDJSON)
 
+    async def put_sensors(self, key: str, chunks: AsyncIterable[bytes]) -> ObjectInfo:
+        """Keep the statistics of a file's sensors durably."""
+        return await self._store.put_object(self._bucket, key, chunks, content_type=COLUMNS)
+
+    async def read(self, key: str) -> bytearray:
+        """An object whole, in one buffer; raises ObjectNotFound."""
+        async with self.open(key) as stored:
+            # Clearing 100 MB takes longer than the loop may be held.
+            data, end = await asyncio.to_thread(bytearray, stored.info.size), 0
+            async for chunk in stored.chunks:
+                data[end : end + len(chunk)] = chunk
+                end += len(chunk)
+        return data
+
     def open(self, key: str) -> AbstractAsyncContextManager[StoredObject]:
         """Open an object; raises ObjectNotFound."""
         return self._store.get_object(self._bucket, key)
@@ -41,7 +57,7 @@ class FileObjects:
         """Remove what attempts that came to no end left of a file."""
         page = await self._store.list_objects(self._bucket, prefix=f"{record.file_id}/")
         for info in page.items:
-            if info.key not in (record.object_key, record.errors_key):
+            if info.key not in record.all_keys:
                 await self.remove_object(info.key)
 
     async def remove_object(self, key: str) -> None:
@@ -65,3 +81,8 @@ class FileObjects:
 def report_key(record: FileRecord) -> str:
     """The key for the report of the attempt that wrote this record: no two share one."""
     return f"{record.file_id}/errors-{record.version}.ndjson"
+
+
+def sensors_key(record: FileRecord) -> str:
+    """The key for the sensors of the attempt that wrote this record: no two share one."""
+    return f"{record.file_id}/sensors-{record.version}.bin"

@@ -13,11 +13,23 @@ import structlog
 from aggsvc.engine import Engine
 from aggsvc.errors import ConditionFailed, FileRejected, ObjectNotFound, StoreUnavailable
 from aggsvc.filetable import FileTable
-from aggsvc.model import FileRecord, Job, Progress, RowError, Status, object_key, utc_now
-from aggsvc.objects import FileObjects, report_key
+from aggsvc.model import (
+    Aggregates,
+    FileRecord,
+    Job,
+    Progress,
+    RowError,
+    Status,
+    object_key,
+    utc_now,
+)
+from aggsvc.objects import FileObjects, report_key, sensors_key
+from aggsvc.sensorstore import SensorStore
 
 if TYPE_CHECKING:
     from aggsvc.engine.aggregate import Outcome
+    from aggsvc.engine.sensors import SensorTable
+    from aggsvc.engine.summary import Summary
 
 KEPT_ERRORS = 100
 LOGGED_ERRORS = 20
@@ -92,7 +104,7 @@ class Processor:
             await asyncio.shield(self._give_back(run))
             raise
         except BaseException:
-            await run.report.discard()
+            await run.discard()
             raise
 
     async def _aggregate(self, run: "_Run") -> None:
@@ -118,7 +130,7 @@ class Processor:
             await self._fail(run, f"an internal error ended the processing ({kind}); see the log")
 
     async def _fail(self, run: "_Run", message: str) -> None:
-        await run.report.discard()
+        await run.discard()
         await self._finish(run.record, message=message, processing_ms=run.elapsed_ms())
 
     async def _finish(self, record: FileRecord, *, message: str, processing_ms: int = 0) -> None:
@@ -136,29 +148,29 @@ class Processor:
         """Leave the file as if this attempt had not been made: its end was not the file's doing."""
         try:
             now = await self._files.find(run.record.file_id)
-            if now is not None and now.errors_key == run.report.key:
-                return  # the result had landed
             if now is not None and _is_attempt(now, run.record):
+                if now.status.is_final:
+                    return  # the result had landed
                 await self._files.save(now.waiting(attempts=now.attempts - 1))
         except (ConditionFailed, StoreUnavailable) as error:
             log.warning("not given back", reason=str(error))
         with contextlib.suppress(StoreUnavailable):
-            await run.report.discard()
+            await run.discard()
 
 
 def _is_attempt(now: FileRecord, ours: FileRecord) -> bool:
-    return not now.status.is_final and (now.started_at, now.attempts) == (
-        ours.started_at,
-        ours.attempts,
-    )
+    return (now.started_at, now.attempts) == (ours.started_at, ours.attempts)
 
 
 class _Run:
-    """One attempt at one file: its record as last written, its row errors and its clock."""
+    """One attempt at one file: its record as last written, its reports and its clock."""
 
     def __init__(self, objects: FileObjects, files: FileTable, record: FileRecord) -> None:
         self.record = record
         self.report = ErrorReport(objects, report_key(record))
+        self._objects = objects
+        self._sensors_key = sensors_key(record)
+        self._is_keeping_sensors = False
         self._files = files
         self._kept: list[RowError] = []
         self._bytes_read = self._rows_read = 0
@@ -200,13 +212,15 @@ class _Run:
     async def complete(self, outcome: "Outcome") -> None:
         """Write the result of the whole file."""
         errors_key = await self.report.finish()
+        # Counting 2,000,000 sensors' ranks takes a second.
+        aggregates, sensors = await asyncio.to_thread(_figures, outcome.summary)
+        self._is_keeping_sensors = True
+        kept = await SensorStore(self._objects).keep(self.record, sensors, self._sensors_key)
         if outcome.error_count > LOGGED_ERRORS:
             log.warning("rows failed", error_count=outcome.error_count)
-        # Counting 2,000,000 sensors' ranks takes a second.
-        aggregates = await asyncio.to_thread(outcome.summary.aggregates)
         status, message = _verdict(outcome)
         record = replace(
-            self.record,
+            kept,
             status=status,
             message=message,
             processed_at=utc_now(),
@@ -219,6 +233,16 @@ class _Run:
             errors_key=errors_key,
         )
         _log_end(await self._files.save(record))
+
+    async def discard(self) -> None:
+        """Leave nothing behind of what was written beside the upload."""
+        await self.report.discard()
+        if self._is_keeping_sensors:
+            await self._objects.remove_object(self._sensors_key)
+
+
+def _figures(summary: "Summary") -> tuple[Aggregates, "SensorTable"]:
+    return summary.aggregates(), summary.sensors()
 
 
 def _verdict(outcome: "Outcome") -> tuple[Status, str | None]:

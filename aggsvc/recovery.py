@@ -82,7 +82,7 @@ class Recovery:
 
     async def _sweep_object(self, key: str) -> int:
         record = await self._files.find(key.partition("/")[0])
-        if record is not None and key in (record.object_key, record.errors_key):
+        if record is not None and key in record.all_keys:
             return 0
         await self._objects.remove_object(key)
         return 1

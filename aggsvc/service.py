@@ -1,6 +1,7 @@
 """The facade: all that the API and the pages do with files."""
 
 import asyncio
+import base64
 import hashlib
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import (
@@ -8,18 +9,28 @@ from contextlib import (
     AbstractContextManager,
     asynccontextmanager,
 )
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+import orjson
 import structlog
 
 from aggsvc.errors import Conflict, InvalidRequest
 from aggsvc.events import Event, EventHub, FileDeleted, FileEvent, Subscription
 from aggsvc.filetable import FileTable, RecordPage
-from aggsvc.model import FileRecord, Job, Status, utc_now
+from aggsvc.model import FileRecord, Job, SensorStatistics, Status, utc_now
 from aggsvc.objects import FileObjects
 from aggsvc.ports import JobQueue, StoredObject
+from aggsvc.sensorstore import SensorStore
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class SensorPage:
+    """One page of a file's sensors; cursor is None on the last."""
+
+    items: list[SensorStatistics]
+    cursor: str | None
 
 
 class Service:
@@ -35,6 +46,7 @@ class Service:
     ) -> None:
         self._new_file_id = new_file_id
         self._objects = objects
+        self._sensors = SensorStore(objects)
         self._files = files
         self._queue = queue
         self._events = events
@@ -106,6 +118,23 @@ class Service:
         async with self._objects.open(record.errors_key) as report:
             yield report.chunks
 
+    async def sensors(
+        self, file_id: str, *, sort: str = "", limit: int = 50, cursor: str | None = None
+    ) -> SensorPage:
+        """One page of a file's sensors, by id unless sorted (see SensorTable.rows).
+
+        Raises NotFound, InvalidRequest, and Conflict while the file is moving, or where it was
+        processed again since the cursor was given.
+        """
+        record = await self._files.get(file_id)
+        if not record.status.is_final:
+            raise Conflict(f"the file is {record.status}; its sensors are known when it is done")
+        offset = _open_cursor(cursor, record, sort) if cursor is not None else 0
+        found = await self._sensors.rows(record, sort, offset, limit)
+        end = offset + limit
+        more = end < found.sensor_count
+        return SensorPage(found.rows, _cursor(record, sort, end) if more else None)
+
     async def delete(self, file_id: str) -> None:
         """Remove the record, then the objects; raises NotFound."""
         record = await self._files.get(file_id)
@@ -120,8 +149,8 @@ class Service:
             raise Conflict(f"the file is {record.status}; it can be reprocessed when it is done")
         waiting = await self._files.save(record.waiting())
         await self._queue.send(Job(file_id))
-        if record.errors_key is not None:
-            await self._objects.remove_object(record.errors_key)
+        for key in record.report_keys:
+            await self._objects.remove_object(key)
         log.info(
             "file queued again",
             file_id=file_id,
@@ -157,6 +186,27 @@ async def _until_final(first: FileEvent, changes: Subscription) -> AsyncIterator
             isinstance(event, FileEvent) and event.status.is_final
         ):
             return
+
+
+def _cursor(record: FileRecord, sort: str, offset: int) -> str:
+    mark = [[record.file_id, sort], record.version, offset]
+    return base64.urlsafe_b64encode(orjson.dumps(mark)).decode().rstrip("=")
+
+
+def _open_cursor(cursor: str, record: FileRecord, sort: str) -> int:
+    """The offset that the cursor marks in this listing of this result."""
+    try:
+        listing, version, offset = orjson.loads(
+            base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        )
+        sound = listing == [record.file_id, sort] and type(offset) is int and offset >= 0
+    except (ValueError, TypeError):
+        sound = False
+    if not sound:
+        raise InvalidRequest("the cursor is not one of this listing; begin without one")
+    if version != record.version:
+        raise Conflict("the file was processed again since; begin without a cursor")
+    return int(offset)
 
 
 class _Upload:

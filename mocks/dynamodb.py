@@ -29,6 +29,7 @@ MAX_DEPTH = 32
 MAX_LIMIT = 1000
 MAX_PAGE = 1024 * 1024  # bytes of items, as DynamoDB ends a page
 STEP = 1000  # index entries walked before the loop has its turn
+TURN = 128 * 1024  # bytes of items parsed before it has
 
 # Tuples of atoms, and tuples of these: the garbage collector stops tracking them, so that
 # 100,000 items cost it nothing.
@@ -105,7 +106,7 @@ class MockDynamoDB:
         page = list(_cut([target.rows[key] for key in keys[:limit]]))
         more = len(keys) > len(page)
         following = _cursor(listing, [keys[len(page) - 1]]) if more else None
-        return ItemPage(tuple(map(_item, page)), following)
+        return ItemPage(await _items(page), following)
 
     async def query(
         self,
@@ -132,7 +133,7 @@ class MockDynamoDB:
         page = list(_cut(rows[:limit]))
         more = len(rows) > len(page)
         following = _cursor(listing, walk.mark(page[-1])) if more else None
-        return ItemPage(tuple(map(_item, page)), following)
+        return ItemPage(await _items(page), following)
 
     async def count_by_status(self, table: str) -> dict[str, int]:
         """How many items there are of each status that occurs."""
@@ -348,6 +349,18 @@ def _exact(data: bytes) -> bytes:
 def _item(row: Row) -> Item:
     item: Item = orjson.loads(row[ENTRY])["item"]
     return item
+
+
+async def _items(rows: Sequence[Row]) -> tuple[Item, ...]:
+    """The rows' items; the loop has its turn between large ones."""
+    found, parsed = [], 0
+    for row in rows:
+        found.append(_item(row))
+        parsed += len(row[ENTRY])
+        if parsed >= TURN:
+            parsed = 0
+            await asyncio.sleep(0)
+    return tuple(found)
 
 
 def _cut(rows: Iterable[Row]) -> Iterator[Row]:

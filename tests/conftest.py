@@ -31,6 +31,8 @@ BUCKET = "uploads"
 HEADER = b"sensor_id,timestamp,value\n"
 GOOD_ROW = b"a,2025-10-01T08:00:00Z,1.5\n"
 BAD_ROW = b"a,,1.5\n"
+# More sensors than a record holds: their statistics are an object beside the upload.
+MANY_SENSORS = b"".join(b"s%d,2025-10-01,1\n" % number for number in range(1_000))
 
 
 class Through:

@@ -13,7 +13,7 @@ ANYONE = {"aggsvc.model", "aggsvc.errors"}
 EVERYTHING = {"*"}
 
 # What each room may import besides itself, model and errors. A room is a folder of FOLDERS or a
-# module of aggsvc; filetable and objects are the parts that service and processor share.
+# module of aggsvc; filetable, objects and sensorstore are what service and processor share.
 MAY_IMPORT = {
     "aggsvc": set(),
     "aggsvc.model": set(),
@@ -25,15 +25,23 @@ MAY_IMPORT = {
     "aggsvc.events": set(),
     "aggsvc.filetable": {"aggsvc.ports", "aggsvc.events"},
     "aggsvc.objects": {"aggsvc.ports"},
+    "aggsvc.sensorstore": {"aggsvc.engine", "aggsvc.objects"},
     "aggsvc.processor": {
         "aggsvc.ports",
         "aggsvc.engine",
         "aggsvc.events",
         "aggsvc.filetable",
         "aggsvc.objects",
+        "aggsvc.sensorstore",
     },
     "aggsvc.workers": {"aggsvc.ports", "aggsvc.processor"},
-    "aggsvc.service": {"aggsvc.ports", "aggsvc.events", "aggsvc.filetable", "aggsvc.objects"},
+    "aggsvc.service": {
+        "aggsvc.ports",
+        "aggsvc.events",
+        "aggsvc.filetable",
+        "aggsvc.objects",
+        "aggsvc.sensorstore",
+    },
     "aggsvc.recovery": {"aggsvc.ports", "aggsvc.filetable", "aggsvc.objects"},
     "aggsvc.health": {"aggsvc.ports", "aggsvc.workers"},
     "mocks": {"aggsvc.ports"},
@@ -68,6 +76,7 @@ WITHOUT_AIOHTTP = {
     "aggsvc.objects",
     "aggsvc.processor",
     "aggsvc.recovery",
+    "aggsvc.sensorstore",
     "aggsvc.service",
     "aggsvc.workers",
     "mocks",

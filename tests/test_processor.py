@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -13,7 +14,17 @@ import pytest
 
 from aggsvc.errors import StoreUnavailable
 from aggsvc.events import FileEvent
-from aggsvc.model import FileRecord, Job, Progress, Status
+from aggsvc.model import (
+    Aggregates,
+    FileRecord,
+    Histogram,
+    Job,
+    Progress,
+    RowError,
+    Status,
+    TimeSeries,
+    rfc3339,
+)
 from aggsvc.processor import KEPT_ERRORS, LOGGED_ERRORS
 from aggsvc.settings import Settings
 from tests import oracle
@@ -23,6 +34,7 @@ from tests.conftest import (
     DEADLINE,
     GOOD_ROW,
     HEADER,
+    MANY_SENSORS,
     Gated,
     Parts,
     Through,
@@ -96,7 +108,7 @@ def assert_as_if_never_begun(record: FileRecord) -> None:
     assert record.attempts == 0
     assert record.started_at is None
     assert record.progress == Progress()
-    assert record.errors_key is None
+    assert record.report_keys == ()
 
 
 async def test_a_clean_file_ends_processed(parts: Parts) -> None:
@@ -150,13 +162,59 @@ async def test_every_row_error_is_in_the_report_and_the_first_hundred_in_the_rec
             for e in report] == oracle.judge(data).errors  # fmt: skip
 
 
+async def test_few_sensors_are_kept_in_the_record_and_many_beside_the_upload(parts: Parts) -> None:
+    few = await parts.process((await parts.submit(HEADER + GOOD_ROW)).file_id)
+    assert (few.sensors is None, few.sensors_key) == (False, None)
+    many = await parts.process((await parts.submit(HEADER + MANY_SENSORS + BAD_ROW)).file_id)
+    assert many.sensors is None
+    keys = [many.object_key, str(many.errors_key), str(many.sensors_key)]
+    assert await parts.keys() == sorted([few.object_key, *keys])
+    for record, count in ((few, 1), (many, 1_000)):
+        page = await parts.service.sensors(record.file_id, limit=1_000)
+        assert len(page.items) == count
+
+
+async def test_a_record_of_the_worst_case_is_kept(parts: Parts) -> None:
+    """Every list at its longest, of the characters and numbers that take the most room."""
+    names = [f"{number:04}" + "\U0001f600" * 63 for number in range(1_000)]
+    low, high = -1.2345678901234567e-308, -1.2345678901234567e308
+    aggregates = Aggregates(
+        row_count=2**62,
+        **dict.fromkeys(
+            [f"{name}_value" for name in ("min", "max", "mean", "stddev", "p50", "p95", "p99")], low
+        ),
+        first_timestamp=rfc3339(1),
+        last_timestamp=rfc3339(1),
+        sensor_count=2**62,
+        per_sensor_count=dict.fromkeys(names, 2**62),
+        per_sensor_count_truncated=True,
+        histogram=Histogram(low, (high,) * 64, (2**62,) * 64),
+        time_series=TimeSeries(
+            1e-6, (rfc3339(1),) * 512, (2**62,) * 512, *[(value,) * 512 for value in (low,) * 3]
+        ),
+    )
+    error = RowError(2**62, 2**62, "timestamp", "timestamp out of range", "\U0001f600" * 200)
+    sent = await parts.submit(HEADER, "\U0001f600" * 255)
+    record = replace(
+        sent,
+        status=Status.PARTIAL,
+        aggregates=aggregates,
+        errors=(error,) * KEPT_ERRORS,
+        error_summary={f"{number}" + "r" * 22: 2**62 for number in range(14)},
+        errors_key="k" * 60,
+        sensors_key="k" * 60,
+    )
+    saved = await parts.files.save(record)
+    assert await parts.files.get(sent.file_id) == saved
+
+
 async def test_a_file_rejected_half_way_leaves_no_report(settings: Settings) -> None:
     rows = b"".join(b"s%d,2025-10-01,1\n" % number for number in range(9))
     async with opened_parts(settings.model_copy(update={"max_sensors": 8})) as parts:
         record = await parts.process((await parts.submit(HEADER + BAD_ROW + rows)).file_id)
         assert record.status is Status.FAILED
         assert "more than 8 distinct sensors" in str(record.message)
-        assert record.errors_key is None
+        assert record.report_keys == ()
         assert await parts.keys() == [record.object_key]
 
 
@@ -206,6 +264,26 @@ async def test_an_unavailable_store_gives_the_file_back_uncounted(settings: Sett
         assert parts.on_disk() == [f"{sent.file_id}%2Fupload.csv"]
 
 
+class NoSensors(Through):
+    """An object store that takes anything but the sensors' statistics."""
+
+    async def put_object(self, bucket: str, key: str, data: Any, **options: Any) -> Any:
+        if "/sensors-" in key:
+            raise StoreUnavailable("the disk is full")
+        return await self.inner.put_object(bucket, key, data, **options)
+
+
+async def test_sensors_that_cannot_be_written_give_the_file_back_uncounted(
+    settings: Settings,
+) -> None:
+    async with opened_parts(settings, objects=NoSensors) as parts:
+        sent = await parts.submit(HEADER + MANY_SENSORS + BAD_ROW)
+        with pytest.raises(StoreUnavailable):
+            await parts.processor.process(Job(sent.file_id))
+        assert_as_if_never_begun(await parts.files.get(sent.file_id))
+        assert parts.on_disk() == [f"{sent.file_id}%2Fupload.csv"]
+
+
 async def test_an_object_store_that_refuses_every_write_counts_no_attempt(
     settings: Settings,
 ) -> None:
@@ -222,7 +300,7 @@ async def test_an_object_store_that_refuses_every_write_counts_no_attempt(
 
 async def test_a_table_that_refuses_the_result_gives_the_job_back(settings: Settings) -> None:
     async with opened_parts(settings, objects=Gated, table=Refusing) as parts:
-        sent = await parts.submit(HEADER + GOOD_ROW + BAD_ROW)
+        sent = await parts.submit(HEADER + MANY_SENSORS + BAD_ROW)
         running = asyncio.create_task(parts.processor.process(Job(sent.file_id)))
         await asyncio.wait_for(parts.objects.reached.wait(), DEADLINE)
         parts.table.refused = {"put_item"}
@@ -291,31 +369,39 @@ async def test_a_job_cancelled_while_it_writes_progress_counts_no_attempt(
         assert_as_if_never_begun(await parts.files.get(sent.file_id))
 
 
+@pytest.mark.parametrize("rows", [GOOD_ROW, MANY_SENSORS])
+@pytest.mark.parametrize("errors", [0, 3])
 async def test_a_job_cancelled_while_it_writes_the_result_is_whole_or_not_at_all(
-    settings: Settings,
+    rows: bytes, errors: int, settings: Settings
 ) -> None:
-    """A result that landed keeps its report; otherwise the file waits again."""
+    """A result that landed keeps its reports; otherwise the file waits again."""
+    final = ("processed", "partial")
     async with opened_parts(
-        settings, table=lambda inner: SlowTable(inner, lambda item: item["status"] == "partial")
+        settings, table=lambda inner: SlowTable(inner, lambda item: item["status"] in final)
     ) as parts:
-        sent = await parts.submit(HEADER + GOOD_ROW + BAD_ROW * 3)
+        sent = await parts.submit(HEADER + rows + BAD_ROW * errors)
         running = asyncio.create_task(parts.processor.process(Job(sent.file_id)))
         await asyncio.wait_for(parts.table.landed.wait(), DEADLINE)
         await cancelled(running)
         record = await parts.files.get(sent.file_id)
         if record.status.is_final:
-            assert (await parts.report(sent.file_id)).count(b"\n") == 3
+            assert (await parts.report(sent.file_id)).count(b"\n") == errors
+            assert (await parts.service.sensors(sent.file_id)).items
         else:
             assert_as_if_never_begun(record)
+        assert await parts.keys() == sorted(record.all_keys)
 
 
-async def test_a_job_cancelled_at_any_moment_is_whole_or_as_if_never_begun(parts: Parts) -> None:
-    """On the real stores: a result that landed has its report, and there are no other objects."""
+@pytest.mark.parametrize("rows", [GOOD_ROW, MANY_SENSORS])
+async def test_a_job_cancelled_at_any_moment_is_whole_or_as_if_never_begun(
+    rows: bytes, parts: Parts
+) -> None:
+    """On the real stores: a result that landed has its reports, and there are no other objects."""
     chance = random.Random(1)
     for _ in range(150):
-        sent = await parts.submit(HEADER + GOOD_ROW + BAD_ROW * 2)
+        sent = await parts.submit(HEADER + rows + BAD_ROW * 2)
         running = asyncio.create_task(parts.processor.process(Job(sent.file_id)))
-        await asyncio.sleep(chance.random() * 0.008)
+        await asyncio.sleep(chance.random() * (0.008 if rows == GOOD_ROW else 0.05))
         await cancelled(running)
         await asyncio.sleep(0.005)  # what goes on behind the writer's back is soon over
         record = await parts.files.get(sent.file_id)
@@ -323,8 +409,8 @@ async def test_a_job_cancelled_at_any_moment_is_whole_or_as_if_never_begun(parts
             assert (await parts.report(sent.file_id)).count(b"\n") == 2
         else:
             assert_as_if_never_begun(record)
-        keys = {record.object_key, record.errors_key} - {None}
-        assert {key for key in await parts.keys() if key.startswith(sent.file_id)} == keys
+        keys = [key for key in await parts.keys() if key.startswith(sent.file_id)]
+        assert keys == sorted(record.all_keys)
 
 
 async def test_a_file_that_killed_its_worker_too_often_ends_failed(parts: Parts) -> None:
@@ -352,7 +438,7 @@ async def test_the_last_attempt_is_still_made(parts: Parts) -> None:
 async def test_a_stale_workers_write_is_refused(settings: Settings) -> None:
     """Whoever claimed the file last writes its result; the other leaves nothing behind."""
     async with opened_parts(settings, objects=Gated) as parts:
-        sent = await parts.submit(HEADER + GOOD_ROW + BAD_ROW * 2)
+        sent = await parts.submit(HEADER + MANY_SENSORS + BAD_ROW * 2)
         stale = asyncio.create_task(parts.processor.process(Job(sent.file_id)))
         await asyncio.wait_for(parts.objects.reached.wait(), DEADLINE)
         parts.objects.reached.clear()
@@ -362,7 +448,7 @@ async def test_a_stale_workers_write_is_refused(settings: Settings) -> None:
         await asyncio.gather(stale, newer)
         record = await parts.files.get(sent.file_id)
         assert (record.status, record.attempts) == (Status.PARTIAL, 2)
-        assert await parts.keys() == sorted([record.object_key, str(record.errors_key)])
+        assert await parts.keys() == sorted(record.all_keys)
         assert (await parts.report(sent.file_id)).count(b"\n") == 2
 
 

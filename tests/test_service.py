@@ -16,8 +16,8 @@ from tests.conftest import (
     BAD_ROW,
     BUCKET,
     DEADLINE,
-    GOOD_ROW,
     HEADER,
+    MANY_SENSORS,
     Parts,
     Through,
     opened_parts,
@@ -26,7 +26,8 @@ from tests.conftest import (
 from tests.test_processor import Refusing, SlowTable, cancelled
 
 TABLE = "processing_results"
-PARTIAL = HEADER + GOOD_ROW + BAD_ROW
+# With a report of its errors and one of its sensors.
+PARTIAL = HEADER + MANY_SENSORS + BAD_ROW
 
 
 async def waiting_jobs(parts: Parts) -> list[str]:
@@ -110,6 +111,15 @@ async def test_recovery_queues_what_waits_and_what_was_being_processed(parts: Pa
     assert sorted(await waiting_jobs(parts)) == sorted(one.file_id for one in sent[1:])
 
 
+async def test_recovery_removes_what_an_attempt_that_came_to_no_end_has_written(
+    parts: Parts,
+) -> None:
+    sent = await parts.submit(PARTIAL)
+    await write_strays(parts, f"{sent.file_id}/errors-2.ndjson", f"{sent.file_id}/sensors-2.bin")
+    await parts.recovery.requeue()
+    assert await parts.keys() == [sent.object_key]
+
+
 async def test_recovery_finds_more_than_a_page_of_files(parts: Parts) -> None:
     sent = await asyncio.gather(*(parts.submit(HEADER) for _ in range(230)))
     await waiting_jobs(parts)
@@ -131,16 +141,17 @@ async def test_the_sweep_after_a_crash_removes_only_what_has_no_record(settings:
         gone = parts.recovery.new_file_id()
         kept = await parts.submit(PARTIAL)
         record = await parts.process(kept.file_id)
-        strays = (f"{gone}/upload.csv", f"{gone}/errors-2.ndjson")
-        await write_strays(parts, *strays, f"{kept.file_id}/errors-99.ndjson")
+        strays = [f"{gone}/upload.csv", f"{gone}/errors-2.ndjson", f"{gone}/sensors-2.bin"]
+        strays += [f"{kept.file_id}/errors-99.ndjson", f"{kept.file_id}/sensors-99.bin"]
+        await write_strays(parts, *strays)
         # and never comes to recovery.end()
     async with opened_parts(settings) as parts:
         await parts.recovery.begin()
         on_its_way = f"{parts.recovery.new_file_id()}/upload.csv"
         await write_strays(parts, on_its_way)
-        assert await parts.recovery.sweep() == 3
-        expected = [record.object_key, str(record.errors_key), on_its_way]
-        assert await parts.keys() == sorted(expected)
+        assert await parts.recovery.sweep() == len(strays)
+        assert await parts.keys() == sorted([*record.all_keys, on_its_way])
+        assert len(record.all_keys) == 3
         assert await parts.recovery.sweep() == 0
         await parts.recovery.end()
 
@@ -222,7 +233,8 @@ async def test_reprocessing_forgets_the_old_result_and_its_report(parts: Parts) 
         await parts.service.reprocess(sent.file_id)
     anew = await parts.process(sent.file_id)
     assert (anew.aggregates, anew.errors) == (done.aggregates, done.errors)
-    assert await parts.keys() == sorted([anew.object_key, str(anew.errors_key)])
+    assert await parts.keys() == sorted(anew.all_keys)
+    assert set(anew.report_keys).isdisjoint(done.report_keys)
 
 
 async def test_a_file_to_be_reprocessed_gets_its_job_though_the_old_report_stays(

@@ -14,7 +14,8 @@ from aggsvc.keys import EVENT_STREAMS, HEALTH, SERVICE
 from aggsvc.model import Status
 
 DEFAULT_LIMIT = 50
-MAX_LIMIT = 200
+MAX_FILES = 200
+MAX_SENSORS = 1000
 
 log = structlog.get_logger()
 
@@ -34,7 +35,7 @@ async def list_files(request: web.Request) -> web.Response:
         status=_status(query.get("status")),
         search=query.get("q", ""),
         sort=query.get("sort", ""),
-        limit=_limit(query.get("limit")),
+        limit=_limit(query.get("limit"), MAX_FILES),
         cursor=query.get("cursor") or None,
     )
     return json_response({"items": list(map(listed_view, page.items)), "next_cursor": page.cursor})
@@ -58,6 +59,18 @@ async def get_errors(request: web.Request) -> web.StreamResponse:
             kind = "text/csv; charset=utf-8"
             return await _stream(request, errors_as_csv(lines), kind, headers)
         return await _stream(request, lines, "application/x-ndjson", headers)
+
+
+async def get_sensors(request: web.Request) -> web.Response:
+    """GET /files/{file_id}/sensors."""
+    query = request.query
+    page = await request.app[SERVICE].sensors(
+        _file_id(request),
+        sort=query.get("sort", ""),
+        limit=_limit(query.get("limit"), MAX_SENSORS),
+        cursor=query.get("cursor") or None,
+    )
+    return json_response({"items": page.items, "next_cursor": page.cursor})
 
 
 async def get_content(request: web.Request) -> web.StreamResponse:
@@ -148,9 +161,9 @@ def _status(text: str | None) -> Status | None:
         raise InvalidRequest(f"status={text[:40]!r}: it is one of {', '.join(Status)}") from None
 
 
-def _limit(text: str | None) -> int:
+def _limit(text: str | None, most: int) -> int:
     if text is None:
         return DEFAULT_LIMIT
-    if text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= MAX_LIMIT:
+    if text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= most:
         return int(text)
-    raise InvalidRequest(f"limit={text[:40]!r}: it is a number from 1 to {MAX_LIMIT}")
+    raise InvalidRequest(f"limit={text[:40]!r}: it is a number from 1 to {most}")

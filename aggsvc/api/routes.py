@@ -10,6 +10,7 @@ ROUTES = (
     web.get("/files/{file_id}", handlers.get_file, name="get_file"),
     web.delete("/files/{file_id}", handlers.delete_file, name="delete_file"),
     web.get("/files/{file_id}/errors", handlers.get_errors, name="get_errors"),
+    web.get("/files/{file_id}/sensors", handlers.get_sensors, name="get_sensors"),
     web.get("/files/{file_id}/content", handlers.get_content, name="get_content"),
     web.get("/files/{file_id}/events", handlers.file_events, name="file_events"),
     web.post("/files/{file_id}/reprocess", handlers.reprocess_file, name="reprocess_file"),

@@ -8,9 +8,9 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from aggsvc.model import FileRecord
+from aggsvc.model import LONG_LISTS, FileRecord
 
-KEPT_NOT_SHOWN = ("version", "attempts", "errors_key")
+KEPT_NOT_SHOWN = ("version", "attempts", "errors_key", "sensors", "sensors_key")
 ERROR_COLUMNS = ("row_number", "line_number", "column", "reason", "value")
 
 
@@ -32,11 +32,12 @@ def record_view(record: FileRecord) -> dict[str, Any]:
 
 
 def listed_view(record: FileRecord) -> dict[str, Any]:
-    """The record in a listing: without its list of errors and its counts per sensor."""
+    """The record in a listing: without its errors and the long lists of its aggregates."""
     item = record_view(record)
     del item["errors"]
     if item["aggregates"] is not None:
-        del item["aggregates"]["per_sensor_count"]
+        for name in LONG_LISTS:
+            del item["aggregates"][name]
     return item
 
 

@@ -32,6 +32,7 @@ UNKNOWN = [
 ROUTES = [
     ("GET", ""),
     ("GET", "/errors"),
+    ("GET", "/sensors"),
     ("GET", "/content"),
     ("GET", "/events"),
     ("POST", "/reprocess"),
@@ -174,7 +175,8 @@ async def test_content_is_an_attachment_byte_for_byte(filename: str, client: Cli
 
 
 @pytest.mark.parametrize(
-    "path", ["", "/errors", "/errors?format=csv", "/content", "/events", "/../../events"]
+    "path",
+    ["", "/errors", "/errors?format=csv", "/sensors", "/content", "/events", "/../../events"],
 )
 async def test_a_head_has_no_body_and_ends(path: str, client: Client) -> None:
     record = await processed(client, HEADER + BAD_ROW)

@@ -1,0 +1,67 @@
+"""Where the statistics of a finished file's sensors are kept."""
+
+import asyncio
+from base64 import b64decode, b64encode
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+
+from aggsvc.engine.sensors import SensorTable
+from aggsvc.model import FileRecord, SensorStatistics
+from aggsvc.objects import FileObjects
+
+# Far less than an item's 400 KB: the table keeps its items in memory and reads all at each start.
+SENSORS_INLINE_BYTES = 32 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class SensorRows:
+    """Some of a file's sensors in the order asked for, and how many there are in all."""
+
+    rows: list[SensorStatistics]
+    sensor_count: int
+
+
+class SensorStore:
+    """Within the record while they are few, else as an object beside the upload.
+
+    In the record they are the same bytes as base64 text, so that whoever lists records need not
+    take them apart.
+    """
+
+    def __init__(self, objects: FileObjects) -> None:
+        self._objects = objects
+        # An object of 2,000,000 sensors is 150 MB and more as long as its rows are looked for: one
+        # reader at a time bounds the memory, however many ask.
+        self._turn = asyncio.Semaphore(1)
+
+    async def keep(self, record: FileRecord, table: SensorTable, key: str) -> FileRecord:
+        """The record as it leads to the table; an object, if need be one, is durable at the key."""
+        if _base64_bytes(table) <= SENSORS_INLINE_BYTES:
+            return replace(record, sensors=b64encode(b"".join(table.encode())).decode())
+        await self._objects.put_sensors(key, _chunks(table))
+        return replace(record, sensors_key=key)
+
+    async def rows(self, record: FileRecord, sort: str, offset: int, limit: int) -> SensorRows:
+        """As SensorTable.rows; none where the file came to no aggregates."""
+        if record.sensors_key is None:
+            return _rows(b64decode(record.sensors or NO_SENSORS), sort, offset, limit)
+        async with self._turn:
+            data = await self._objects.read(record.sensors_key)
+            return await asyncio.to_thread(_rows, data, sort, offset, limit)
+
+
+NO_SENSORS = b64encode(b"".join(SensorTable.empty().encode())).decode()
+
+
+def _rows(data: bytes | bytearray, sort: str, offset: int, limit: int) -> SensorRows:
+    table = SensorTable.decode(data)
+    return SensorRows(table.rows(sort, offset, limit), len(table))
+
+
+def _base64_bytes(table: SensorTable) -> int:
+    return -(-table.encoded_bytes // 3) * 4
+
+
+async def _chunks(table: SensorTable) -> AsyncIterator[bytes]:
+    for chunk in table.encode():
+        yield chunk
