@@ -42,6 +42,10 @@ class Client:
         """One page of records: items and next_cursor."""
         return await self._json("GET", "/files", "items", params=query)
 
+    async def sensors(self, file_id: str, **query: str) -> Record:
+        """One page of a file's sensors: items and next_cursor."""
+        return await self._json("GET", _path(file_id, "/sensors"), "items", params=query)
+
     async def errors(self, file_id: str, form: str) -> AsyncIterator[bytes]:
         """Every row error as `ndjson` or `csv`, in chunks."""
         path = _path(file_id, "/errors")

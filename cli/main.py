@@ -205,8 +205,7 @@ async def list_files(options: Options, /, limit: int, status: str | None, **othe
         page = await client.list(limit=str(limit), **query)
     again = {"--limit": str(limit), "--status": query["status"], "--search": query["q"]}
     again |= {"--sort": query["sort"], "--cursor": page["next_cursor"] or ""}
-    given = (f"{name}={value}" for name, value in again.items() if value)
-    show(page, options, lambda page: render.show_list(page, shlex.join(("aggsvc", "list", *given))))
+    show(page, options, lambda page: render.show_list(page, command("list", **again)))
 
 
 @examples("aggsvc errors 0b8f5e2c7d9a4c1e8f3a6b5d4c2e1f0a --format csv > errors.csv")
@@ -233,6 +232,29 @@ async def errors(options: Options, file_id: str, form: str) -> None:
         async for chunk in client.errors(file_id, "csv" if form == "csv" else "ndjson"):
             sys.stdout.buffer.write(chunk)
         sys.stdout.buffer.flush()
+
+
+@examples("aggsvc sensors 0b8f5e2c7d9a4c1e8f3a6b5d4c2e1f0a --sort=-max_value --limit=10")
+@cli.command()
+@click.argument("file_id")
+@click.option("--sort", default="", help="An attribute, with - before it for descending.")
+@click.option(
+    "--limit",
+    default=50,
+    type=click.IntRange(1, 1000),
+    show_default=True,
+    help="At most so many sensors.",
+)
+@click.option("--cursor", default="", help="Go on where a list ended.")
+@click.pass_obj
+async def sensors(options: Options, file_id: str, sort: str, limit: int, cursor: str) -> None:
+    """Show the statistics of each sensor of a file, by name."""
+    async with open_client(options.base_url) as client:
+        page = await client.sensors(file_id, sort=sort, limit=str(limit), cursor=cursor)
+    again = {"--limit": str(limit), "--sort": sort, "--cursor": page["next_cursor"] or ""}
+    show(
+        page, options, lambda page: render.show_sensors(page, command("sensors", file_id, **again))
+    )
 
 
 @examples("aggsvc delete 0b8f5e2c7d9a4c1e8f3a6b5d4c2e1f0a")
@@ -360,6 +382,12 @@ def show_uploaded(record: Record, options: Options, wait: bool) -> None:
         show(record, options, render.show_record)
     else:
         show(record, options, render.show_accepted)
+
+
+def command(*words: str, **options: str) -> str:
+    """A command of ours as it is typed, with those options that have a value."""
+    given = (f"{name}={value}" for name, value in options.items() if value)
+    return shlex.join(("aggsvc", *words, *given))
 
 
 def status_of(record: Record | None, waited: bool) -> ExitStatus:

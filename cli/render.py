@@ -31,6 +31,8 @@ SHOWN_ERRORS = 10
 SHOWN_SENSORS = 10
 # Columns of a terminal below which a listing leaves out the counts, so that ids stay whole.
 WIDE = 80
+# Columns below which a list of sensors leaves out the figures that take the most room.
+VERY_WIDE = 160
 
 
 def show_json(data: object) -> None:
@@ -63,8 +65,10 @@ def _facts(record: Record) -> Iterator[tuple[str, str]]:
     aggregates = record["aggregates"]
     if aggregates:
         yield "readings", f"{aggregates['row_count']:,}"
-        for name in ("min", "max", "mean"):
+        for name in ("min", "max", "mean", "stddev", "p50", "p95", "p99"):
             yield name, _number(aggregates[f"{name}_value"])
+        for name in ("first", "last"):
+            yield name, aggregates[f"{name}_timestamp"] or "-"
         yield "sensors", _sensors(aggregates)
     for reason, count in record["error_summary"].items():
         yield "bad rows", f"{count:,} {reason}"
@@ -73,13 +77,13 @@ def _facts(record: Record) -> Iterator[tuple[str, str]]:
 
 
 def _sensors(aggregates: Record) -> str:
+    total = f"{aggregates['sensor_count']:,}"
     counts = list(aggregates["per_sensor_count"].items())
+    if not counts:
+        return total
     shown = ", ".join(f"{safe(name)} {count:,}" for name, count in counts[:SHOWN_SENSORS])
-    more = len(counts) - SHOWN_SENSORS
-    if more <= 0:
-        return shown
-    at_least = "at least " if aggregates["per_sensor_count_truncated"] else ""
-    return f"{shown} and {at_least}{more:,} more"
+    more = aggregates["sensor_count"] - SHOWN_SENSORS
+    return f"{total}: {shown}" + (f" and {more:,} more" if more > 0 else "")
 
 
 def show_accepted(record: Record) -> None:
@@ -115,8 +119,40 @@ def show_list(page: Record, again: str) -> None:
         counts = [f"{record['progress']['rows_read']:,}", f"{record['error_count']:,}"]
         table.add_row(*row, *(counts if wide else ()))
     out.print(table)
+    _show_more(page, again)
+
+
+def _show_more(page: Record, again: str) -> None:
     if page["next_cursor"]:
         out.print(f"more: {safe(again)}", style="dim", soft_wrap=True)
+
+
+def show_sensors(page: Record, again: str) -> None:
+    """A page of a file's sensors, and the command for the next."""
+    if not page["items"]:
+        out.print("no sensors")
+        return
+    figures = _figures_that_fit()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("sensor", overflow="fold")
+    table.add_column("readings", justify="right", no_wrap=True)
+    for name in figures:
+        table.add_column(name.partition("_")[0], justify="right", no_wrap=True)
+    for sensor in page["items"]:
+        values = (str(sensor[name]) for name in figures)
+        table.add_row(safe(sensor["sensor_id"]), f"{sensor['row_count']:,}", *values)
+    out.print(table)
+    _show_more(page, again)
+
+
+def _figures_that_fit() -> list[str]:
+    """What there is room for beside the name and the count of a sensor."""
+    if out.width < WIDE:
+        return ["mean_value"]
+    if out.width < VERY_WIDE:
+        return ["min_value", "max_value", "mean_value"]
+    values = ["min_value", "max_value", "mean_value", "stddev_value"]
+    return [*values, "first_timestamp", "last_timestamp"]
 
 
 def show_errors(record: Record) -> None:

@@ -19,6 +19,16 @@ from aggsvc.model import Status
 FOLDER = Path(__file__).parent
 PAGE_FILES = 25
 SHOWN_SENSORS = 100
+# Names of figures on a page, each with that of the aggregate that it shows.
+FIGURES = {
+    "Min": "min_value",
+    "Max": "max_value",
+    "Mean": "mean_value",
+    "Standard deviation": "stddev_value",
+    "Median": "p50_value",
+    "95th percentile": "p95_value",
+    "99th percentile": "p99_value",
+}
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -126,9 +136,13 @@ async def show_files(
 async def file_page(request: web.Request) -> web.Response:
     """GET /ui/files/{file_id}: the record, its first errors, and what can be downloaded."""
     record = await request.app[SERVICE].get(request.match_info["file_id"])
-    sensors = list(record.aggregates.per_sensor_count.items()) if record.aggregates else []
+    aggregates = record.aggregates
+    sensors = list(aggregates.per_sensor_count.items()) if aggregates else []
     context = {
         "file": record,
+        "figures": [(name, getattr(aggregates, figure)) for name, figure in FIGURES.items()]
+        if aggregates
+        else [],
         "sensors": sensors[:SHOWN_SENSORS],
         "more_sensors": len(sensors) > SHOWN_SENSORS,
         "events_url": None if record.status.is_final else f"/files/{record.file_id}/events",

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import statistics
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,9 @@ def test_an_upload_that_waits_shows_the_result(service: Service) -> None:
         "min 19.87",
         "max 42.0",
         "mean 25.02",
-        "sensors sensor-a 2, sensor-b 2, sensor-c 1",
+        f"stddev {statistics.pstdev([21.35, 19.87, 20.44, 42.0, 21.44])!r}",
+        "first 2025-10-01T08:00:00Z",
+        "sensors 3: sensor-a 2, sensor-b 2, sensor-c 1",
         "bad rows 1 missing timestamp",
         "line column reason value",
         "7 timestamp missing timestamp",
@@ -199,6 +202,37 @@ def test_a_list_leads_to_the_next(service: Service, partial: str) -> None:
     assert ID.search(second)
     assert partial not in second
     assert service.run("list", "--search=nonesuch").out == "no files\n"
+
+
+def test_sensors_are_listed(service: Service, partial: str) -> None:
+    """Every figure as the API has it; as JSON it is the answer, each option passed on."""
+    shown = lines_of(service.run("sensors", partial).out)
+    items = service.get(f"/files/{partial}/sensors")["items"]
+    assert shown[0] == "sensor readings min max mean stddev first last"
+    assert shown[1:] == [" ".join(map(str, item.values())) for item in items]
+    done = service.run("--json", "sensors", partial, "--sort=-max_value", "--limit=1")
+    assert done.record == service.get(f"/files/{partial}/sensors?sort=-max_value&limit=1")
+    assert len(done.record["items"]) == 1
+    assert done.status == 0
+
+
+def test_a_list_of_sensors_leads_to_the_next(service: Service, partial: str) -> None:
+    """The command that is shown for more gives the next sensors in the same order."""
+    names = [
+        item["sensor_id"]
+        for item in service.get(f"/files/{partial}/sensors?sort=-row_count")["items"]
+    ]
+    first = service.run("sensors", partial, "--sort=-row_count", "--limit=1")
+    _, row, more = first.out.splitlines()
+    again = more.removeprefix("more: aggsvc ").split()
+    second = service.run(*again).out.splitlines()[1]
+    assert [row.split()[0], second.split()[0]] == names[:2]
+
+
+def test_a_file_without_readings_has_no_sensors(service: Service) -> None:
+    file_id = service.upload(SAMPLES / "broken/header-only.csv")
+    assert service.run("sensors", file_id) == ("no sensors\n", "", 0)
+    assert "sensors 0" in lines_of(service.run("result", file_id).out)
 
 
 def test_errors_are_listed(service: Service, partial: str) -> None:

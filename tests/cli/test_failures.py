@@ -23,6 +23,7 @@ NEEDS_A_SERVER = ["upload samples/clean.csv", "list", "errors x --format csv", "
         "result nonesuch --wait",
         "errors nonesuch --format=csv",
         "reprocess nonesuch",
+        "sensors nonesuch",
     ],
 )
 def test_an_unknown_id(service: Service, command: str) -> None:
@@ -45,6 +46,10 @@ def test_an_id_is_never_a_path(service: Service) -> None:
         ("list --nonesuch", "No such option '--nonesuch'."),
         ("list --limit many", "Invalid value for '--limit': 'many' is not a valid integer range."),
         ("list --limit 0", "Invalid value for '--limit': 0 is not in the range 1<=x<=200."),
+        (
+            "sensors x --limit 1001",
+            "Invalid value for '--limit': 1001 is not in the range 1<=x<=1000.",
+        ),
         (
             "errors x --format xml",
             "Invalid value for '--format': 'xml' is not one of 'table', 'csv', 'ndjson'.",
@@ -123,6 +128,7 @@ def test_a_wrong_address(service: Service, url: str, why: str) -> None:
         ("text", "upload samples/clean.csv"),
         ("text", "errors x --format csv"),
         ("other", "list"),
+        ("other", "sensors x"),
         ("html", "health"),
         ("list", "list"),
         ("broken", "result x"),
@@ -164,6 +170,9 @@ def test_time_is_up(server: Server, slow_file: Path) -> None:
     pending = own.run("errors", file_id)
     assert (pending.out, pending.status) == ("", 1)
     assert "slow.csv is still processing; look again with" in pending.err
+    unknown = own.run("sensors", file_id)
+    assert (unknown.out, unknown.status) == ("", 1)
+    assert "the file is processing; its sensors are known when it is done" in unknown.err
     worst = own.run(
         "--poll-timeout=0.3", "upload", "--wait", str(slow_file), "samples/readings.csv"
     )

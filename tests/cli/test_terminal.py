@@ -34,6 +34,7 @@ def hostile(service: Service, tmp_path_factory: pytest.TempPathFactory) -> str:
     ("command", "shown"),
     [
         (["result", "{id}"], [SHOWN + " 1", "[red]x[.csv"]),
+        (["sensors", "{id}"], [SHOWN]),
         (["errors", "{id}"], [SHOWN]),
         (["list", "--search=[red]", "--limit=1"], ["[red]x[.csv"]),
         (["result", HOSTILE], ["there is no file with the id '"]),
@@ -99,12 +100,17 @@ def test_ids_stay_whole_on_60_columns(service: Service, tmp_path: Path) -> None:
     with terminal(service.url, "upload", "--wait", str(path), columns=60) as screen:
         assert screen.finish() == 3
         file_id = re.findall(r"^id +([0-9a-f]{32}) *$", screen.text, re.M)[0]
-    for command in (["result", file_id], ["errors", file_id], ["list", "--limit=5"]):
+    for command in (
+        ["result", file_id],
+        ["errors", file_id],
+        ["list", "--limit=5"],
+        ["sensors", file_id],
+    ):
         with terminal(service.url, *command, columns=60) as screen:
             screen.finish()
             table = [line for line in screen.text.splitlines() if "aggsvc " not in line]
             assert max(len(line) for line in table) <= 60
-            assert command[0] == "errors" or re.search(rf"\b{file_id}\b", screen.text)
+            assert command[0] in ("errors", "sensors") or re.search(rf"\b{file_id}\b", screen.text)
 
 
 def test_a_pipe_gets_a_row_a_line(service: Service, tmp_path: Path) -> None:

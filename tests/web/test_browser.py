@@ -89,7 +89,14 @@ async def download(page: Page, link: str) -> bytes:
 async def assert_shows_readings(page: Page) -> None:
     """The page of samples/readings.csv: its figures, its bad row, its downloads."""
     await expect(page.get_by_role("heading", name="readings.csv")).to_be_visible()
-    for term, figure in (("Readings", "5"), ("Min", "19.87"), ("Max", "42.0"), ("Mean", "25.02")):
+    for term, figure in (
+        ("Readings", "5"),
+        ("Sensors", "3"),
+        ("Min", "19.87"),
+        ("Max", "42.0"),
+        ("Mean", "25.02"),
+        ("First reading", "2025-10-01 08:00:00 UTC"),
+    ):
         shown = page.locator("dl div", has=page.get_by_text(term, exact=True))
         await expect(shown.locator("dd")).to_have_text(figure)
     await expect(page.get_by_role("cell", name="missing timestamp")).to_be_visible()
