@@ -118,7 +118,7 @@ class SensorTable:
             places = np.arange(start, end)
             return len(self) - 1 - places if descending else places
         keys = self._column(name)
-        return _least(-keys if descending else keys, end)[start:]
+        return _ranked(-keys if descending else keys, start, end)
 
     def _at(self, places: Places) -> list[SensorStatistics]:
         *figures, first, last = (self._column(name)[places].tolist() for name in COLUMNS)
@@ -136,14 +136,15 @@ class SensorTable:
         return column
 
 
-def _least(keys: npt.NDArray[Any], count: int) -> Places:
-    """Where the `count` least keys stand, in their order, equal ones in that of their places.
+def _ranked(keys: npt.NDArray[Any], start: int, end: int) -> Places:
+    """Where the keys from rank start to end stand, equal ones in the order of their places.
 
-    A part of the keys is sorted only, for all 1,000,000 would take longer than the rest of a page.
+    Only these are sorted: to sort 1,000,000 takes longer than all else that makes a page.
     """
-    bound = np.partition(keys, count - 1)[count - 1]
-    places = np.flatnonzero(keys <= bound)
-    return places[np.argsort(keys[places], kind="stable")][:count]
+    low, high = np.partition(keys, (start, end - 1))[[start, end - 1]]
+    places = np.flatnonzero((low <= keys) & (keys <= high))
+    before = start - np.count_nonzero(keys < low)
+    return places[np.argsort(keys[places], kind="stable")][before : before + end - start]
 
 
 def _chunks(column: npt.NDArray[Any], dtype: str) -> Iterator[bytes]:
