@@ -107,6 +107,9 @@ class Aggregates:
     @classmethod
     def from_item(cls, item: dict[str, Any]) -> Self:
         """The inverse of FileRecord.to_item, for this part of it."""
+        # Records of a service that had fewer statistics lack some.
+        listed = {"sensor_count": len(item["per_sensor_count"])}
+        item = dict.fromkeys(cls.__slots__) | listed | item
         histogram, series = item["histogram"], item["time_series"]
         return cls(
             **{

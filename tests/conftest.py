@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import structlog
 from blockbuster import blockbuster_ctx
+from hypothesis import settings as hypothesis_settings
 from structlog.testing import capture_logs
 
 from aggsvc.backends import open_backends, state_table
@@ -25,6 +26,10 @@ from aggsvc.processor import Processor, ProcessorLimits
 from aggsvc.recovery import Recovery
 from aggsvc.service import Service
 from aggsvc.settings import Settings
+
+# What an example takes says nothing where others keep the machine busy.
+hypothesis_settings.register_profile("aggsvc", deadline=None)
+hypothesis_settings.load_profile("aggsvc")
 
 DEADLINE = 10.0
 BUCKET = "uploads"

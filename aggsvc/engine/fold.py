@@ -148,7 +148,7 @@ def extent(sensors: Any, times: Any, values: Any, span: Any, extremes: Any) -> N
 
 
 @compiled
-def fold(  # noqa: PLR0917 - numba takes arguments by position
+def fold(
     sensors: Any, times: Any, values: Any, bits: Any,
     words: Any, integers: Any, floats: Any,
     classes: Any,
@@ -225,7 +225,7 @@ def _merge_words(words: Any, row: Any, others: Any, other: Any, at: Any, end: An
 
 
 @compiled
-def merge(  # noqa: PLR0917 - numba takes arguments by position
+def merge(
     places: Any, others: Any, other_integers: Any, other_floats: Any,
     words: Any, integers: Any, floats: Any,
 ) -> None:  # fmt: skip
@@ -259,7 +259,7 @@ WORK_DIGITS = 2 * SUM_DIGITS + 2
 
 
 @compiled
-def _magnitude(words: Any, row: Any, at: Any, count: Any, digits: Any) -> bool:
+def _magnitude(words: Any, row: Any, at: Any, count: Any, digits: Any) -> Any:
     """The digits of the number of so many words; returns whether it is negative."""
     negative = (words[row, at + count - 1] >> U(63)) != U(0)
     carry = U(negative)
@@ -302,7 +302,7 @@ def _divided(digits: Any, count: Any, divisor: Any, quotient: Any) -> Any:
     below = word & U(0x7FF)
     if below > U(0x400) or (below == U(0x400) and (sticky or mantissa & U(1))):
         mantissa += U(1)
-    return math.ldexp(np.float64(mantissa), DIGIT_BITS * (top - 1) + 11 - np.int64(shift))
+    return math.ldexp(np.float64(mantissa), DIGIT_BITS * (top - 1) + 11 - int(shift))
 
 
 @compiled
@@ -376,7 +376,7 @@ def moments(cells: Cells, count: int) -> tuple[Floats, Floats]:
 
 
 @compiled
-def _moments(  # noqa: PLR0917 - numba takes arguments by position
+def _moments(
     words: Any, integers: Any, means: Any, deviations: Any,
     total: Any, squares: Any, quotient: Any, count_digit: Any, spread: Any, square: Any,
 ) -> None:  # fmt: skip

@@ -10,7 +10,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from aggsvc.engine.fold import COUNT, HIGH, LOW, Cells, merge_cells
+from aggsvc.engine.fold import COUNT, Cells, merge_cells
 
 MAX_BINS = 64
 # With more, the doubles nearest to neighbouring edges could be one.
@@ -21,7 +21,7 @@ RUNGS = 2 * (HIGHEST_POWER - LOWEST_POWER + 1)
 MAX_BUCKETS = 512
 _SECOND = 1_000_000
 _MINUTE, _HOUR, _DAY = 60 * _SECOND, 3600 * _SECOND, 86_400 * _SECOND
-BUCKETS_US = (
+BUCKETS_US: tuple[int, ...] = (
     *(10**power for power in range(6)),
     *(_SECOND, 5 * _SECOND, 15 * _SECOND),
     *(_MINUTE, 5 * _MINUTE, 15 * _MINUTE),
@@ -60,7 +60,7 @@ def _finest(low: float, high: float) -> int:
 
 def _fits(low: float, high: float, width: Fraction) -> bool:
     first, last = _bin_of(low, width), _bin_of(high, width)
-    return last - first < MAX_BINS and -HIGHEST_BIN <= first and last <= HIGHEST_BIN
+    return last - first < MAX_BINS and first >= -HIGHEST_BIN and last <= HIGHEST_BIN
 
 
 class Bins:
@@ -164,7 +164,7 @@ class Buckets:
         if other._span is None:
             return
         self.reach(*other._span)
-        other.reach(*self._span)
+        other.reach(*(self._span or other._span))
         merge_cells(np.arange(len(other.cells)), other.cells, self.cells)
         for bucket, units in other.rare.items():
             self.rare[bucket] = self.rare.get(bucket, 0) + units

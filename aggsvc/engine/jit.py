@@ -37,7 +37,7 @@ def _keep_code_by_sources() -> None:
         except OSError:
             continue
         if os.access(folder, os.W_OK):
-            numba.config.CACHE_DIR = str(folder)
+            numba.config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]
             _forget_all_but(folder)
             return
 
@@ -48,7 +48,7 @@ def _forget_all_but(folder: Path) -> None:
             shutil.rmtree(other, ignore_errors=True)
 
 
-if HAS_NUMBA and not numba.config.CACHE_DIR:
+if HAS_NUMBA and not numba.config.CACHE_DIR:  # type: ignore[attr-defined]
     _keep_code_by_sources()
 
 

@@ -10,11 +10,11 @@ from aggsvc.engine.batch import NO_READING, Batch
 from aggsvc.engine.records import (
     MAX_RECORD_BYTES,
     Block,
-    Buffer,
     Cut,
     Extent,
     Piece,
     Records,
+    Stretch,
     next_record,
     unfinished,
 )
@@ -28,38 +28,36 @@ Integers = npt.NDArray[np.int64]
 class SkimCutter:
     """The records.Cutter for the kernel, which finds the records itself as it parses them."""
 
-    def at_once(
-        self, buffer: Buffer, size: int, stop: int, _width: int, delimiter: str, at_end: bool
-    ) -> Cut | None:
+    def at_once(self, stretch: Stretch, _width: int, delimiter: str) -> Cut | None:
         """The cut where each quoted field is plain, which takes a millisecond at most."""
-        stop = min(stop, size)
-        position, status = skim(buffer.bytes, 0, stop, ord(delimiter))
-        return _cut_at(position, size) if _is_found(position, status, size, at_end) else None
+        stop = min(stretch.stop, stretch.size)
+        position, status = skim(stretch.buffer.bytes, 0, stop, ord(delimiter))
+        return _cut_at(position, stretch) if _is_found(position, status, stretch) else None
 
-    def in_full(
-        self, buffer: Buffer, size: int, stop: int, width: int, delimiter: str, at_end: bool
-    ) -> Cut:
+    def in_full(self, stretch: Stretch, width: int, delimiter: str) -> Cut:
         """The cut, whatever it takes."""
-        data = buffer.bytes[:size].tobytes()
-        position, stop = 0, min(stop, size)
+        data = stretch.buffer.bytes[: stretch.size].tobytes()
+        position, stop = 0, min(stretch.stop, stretch.size)
         while position < stop:
-            position, status = skim(buffer.bytes, position, stop, ord(delimiter))
-            if _is_found(position, status, size, at_end):
+            position, status = skim(stretch.buffer.bytes, position, stop, ord(delimiter))
+            if _is_found(position, status, stretch):
                 break
             # What skim could not vouch for, or the padding's line end stood for one not in sight.
-            found = next_record(data, min(position, size), width, delimiter, at_end)
+            start = min(position, stretch.size)
+            found = next_record(data, start, width, delimiter, stretch.at_end)
             if found is None:
                 return Cut(*unfinished(data, position), unfinished=True)
             position = found[1]
-        return _cut_at(position, size)
+        return _cut_at(position, stretch)
 
 
-def _is_found(position: int, status: int, size: int, at_end: bool) -> bool:
-    return status == DONE and (position <= size or at_end)
+def _is_found(position: int, status: int, stretch: Stretch) -> bool:
+    return status == DONE and (position <= stretch.size or stretch.at_end)
 
 
-def _cut_at(position: int, size: int) -> Cut:
-    return Cut(min(position, size), min(position, size))
+def _cut_at(position: int, stretch: Stretch) -> Cut:
+    size = min(position, stretch.size)
+    return Cut(size, size)
 
 
 # What a batch may hold: more rows or odd records go into the block's next batch. So many rows stay

@@ -150,20 +150,27 @@ class Cut:
     lines: int = 0
 
 
-class Cutter(Protocol):
-    """Cuts off the records that start before `stop`, among the first `size` bytes of a buffer.
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """What a block is to be cut from: the first `size` bytes of a buffer, a line end behind them.
 
-    These reach LOOKAHEAD_BYTES behind stop, or to the end of the file.
+    They reach LOOKAHEAD_BYTES behind `stop`, before which the block's records start, or to the end
+    of the file.
     """
 
-    def at_once(
-        self, buffer: Buffer, size: int, stop: int, width: int, delimiter: str, at_end: bool
-    ) -> Cut | None:
+    buffer: Buffer
+    size: int
+    stop: int
+    at_end: bool
+
+
+class Cutter(Protocol):
+    """Cuts a block off a stretch: the records of so many fields that start before its stop."""
+
+    def at_once(self, stretch: Stretch, width: int, delimiter: str) -> Cut | None:
         """The cut if that takes no longer than the loop can wait, else None."""
 
-    def in_full(
-        self, buffer: Buffer, size: int, stop: int, width: int, delimiter: str, at_end: bool
-    ) -> Cut:
+    def in_full(self, stretch: Stretch, width: int, delimiter: str) -> Cut:
         """The cut, whatever it takes."""
 
 
@@ -215,7 +222,7 @@ class BlockReader:
     async def _next_block(self, stop: int, width: int) -> Block:
         buffer, size = self._buffer, self._size
         buffer.end_at(size)
-        arguments = (buffer, size, stop, width, self._delimiter, self._at_end)
+        arguments = Stretch(buffer, size, stop, self._at_end), width, self._delimiter
         found = self._cutter.at_once(*arguments)
         if found is None:
             found = await asyncio.to_thread(self._cutter.in_full, *arguments)
@@ -300,21 +307,17 @@ class BlockReader:
 class LineCutter:
     """The Cutter for rows.py: finds each record, where each line is not one."""
 
-    def at_once(
-        self, buffer: Buffer, size: int, stop: int, width: int, delimiter: str, at_end: bool
-    ) -> Cut | None:
+    def at_once(self, stretch: Stretch, width: int, delimiter: str) -> Cut | None:
         """The cut if that takes no longer than the loop can wait, else None."""
-        if size > INLINE_BYTES:
+        if stretch.size > INLINE_BYTES:
             return None
-        return self.in_full(buffer, size, stop, width, delimiter, at_end)
+        return self.in_full(stretch, width, delimiter)
 
-    def in_full(
-        self, buffer: Buffer, size: int, stop: int, width: int, delimiter: str, at_end: bool
-    ) -> Cut:
+    def in_full(self, stretch: Stretch, width: int, delimiter: str) -> Cut:
         """The cut, whatever it takes."""
-        data = buffer.bytes[:size].tobytes()
-        found = _cut_plain(data, stop, at_end)
-        return found or _cut_records(data, stop, width, delimiter, at_end)
+        data = stretch.buffer.bytes[: stretch.size].tobytes()
+        found = _cut_plain(data, stretch.stop, stretch.at_end)
+        return found or _cut_records(data, stretch.stop, width, delimiter, stretch.at_end)
 
 
 def _cut_plain(data: bytes, stop: int, at_end: bool) -> Cut | None:

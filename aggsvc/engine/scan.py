@@ -15,21 +15,16 @@ and 10**22 as scale, one division rounds once (Clinger 1990).
 import numpy as np
 
 from aggsvc.engine.batch import NO_READING
+from aggsvc.engine.instructions import CR, NL, QUOTE, byte_at, trailing_zeros, window
 from aggsvc.engine.jit import compiled, inlined
 from aggsvc.engine.machine import (
-    CR,
-    NL,
     ONES,
-    QUOTE,
     WINDOW,
     U,
-    byte_at,
     leading_zeros,
     load64,
     not_digits,
     prefix_xor,
-    trailing_zeros,
-    window,
     zero_bytes,
 )
 from aggsvc.engine.records import MAX_RECORD_BYTES

@@ -79,9 +79,7 @@ def _place_again(text: Any, ends: Any, seed: Any, slots: Any) -> None:
 
 
 @compiled
-def _take_in(
-    data: Any, names: Any, done: int, slots: Any, ends: Any, text: Any, seed: Any
-) -> int:
+def _take_in(data: Any, names: Any, done: int, slots: Any, ends: Any, text: Any, seed: Any) -> int:
     """Put the id in place of each name from the one at `done` on; returns how many are done.
 
     A name is its place in the data, its size above SIZE_SHIFT; NO_READING stays as it is.
@@ -156,7 +154,7 @@ class SensorIds:
         """The ids of these names; new ones are given one."""
         data = np.concatenate([names.text, np.zeros(WINDOW, np.uint8)])
         starts = np.concatenate([np.zeros(1, np.int64), names.ends])[:-1]
-        found = starts | ((names.ends - starts) << SIZE_SHIFT)
+        found: npt.NDArray[np.int64] = starts | ((names.ends - starts) << SIZE_SHIFT)
         self.replace(data, found)
         return found
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from aggsvc.engine.batch import Batch, Names
+from aggsvc.engine.batch import Batch
+from aggsvc.engine.fields import FIRST_US
 from aggsvc.engine.fold import (
     CLASS_SHIFT,
     CLASSES,
@@ -33,7 +34,6 @@ from aggsvc.engine.fold import (
 from aggsvc.engine.grids import Bins, Buckets
 from aggsvc.engine.sensor_ids import SensorIds
 from aggsvc.engine.sensors import SensorTable
-from aggsvc.engine.fields import FIRST_US
 from aggsvc.model import Aggregates, Histogram, TimeSeries, rfc3339
 
 LISTED_SENSORS = 1000
@@ -211,7 +211,7 @@ class Summary:
     def _quantile(self, count: int, percent: int, low: float, high: float) -> float:
         """The middle of the class that holds the value of the nearest rank."""
         half = CLASSES // 2
-        ascending = np.concatenate([self._classes[:half - 1:-1], self._classes[:half]])
+        ascending = np.concatenate([self._classes[: half - 1 : -1], self._classes[:half]])
         rank = -(-count * percent // 100)
         place = int(np.searchsorted(np.cumsum(ascending), rank))
         name = place - half if place >= half else CLASSES - 1 - place
