@@ -57,6 +57,7 @@ clean: ## Remove the virtual environment and caches (never ./tmp, which holds yo
 .venv/run.stamp: requirements.lock pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -c 'from aggsvc.engine import load_engine; load_engine("auto", 1)'  # compiles it
 	@touch $@
 
 .venv/dev.stamp: requirements-dev.lock .venv/run.stamp

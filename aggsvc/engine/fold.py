@@ -50,7 +50,7 @@ class Cells:
     def reach(self, count: int) -> None:
         """Have at least so many cells."""
         if count > len(self.words):
-            self._grow_to(max(count, 2 * len(self.words)), self.words)
+            self._grow_to(max(count, len(self.words) * 3 // 2), self.words)
 
     def _grow_to(self, count: int, old: npt.NDArray[np.uint64]) -> None:
         self.words = np.zeros((count, CELL_WORDS), np.uint64)
