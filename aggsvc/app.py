@@ -72,7 +72,12 @@ async def service(app: web.Application) -> AsyncIterator[None]:
     app[WORKERS] = WorkerPool(opened.queue, processor.process, settings.processor_worker_count)
     app[HEALTH] = Health(opened.objects, opened.table, opened.queue, app[WORKERS])
     app[RECOVERY] = Recovery(
-        objects, files, opened.queue, opened.table, state_table(settings.mock_dynamodb_table_name)
+        objects,
+        files,
+        opened.queue,
+        opened.table,
+        state_table(settings.mock_dynamodb_table_name),
+        max_attempts=settings.processor_max_attempts,
     )
     app[SERVICE] = Service(objects, files, opened.queue, events, app[RECOVERY].new_file_id)
     yield

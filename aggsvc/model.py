@@ -65,9 +65,10 @@ class RowError:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """The order to process one file."""
+    """The order to process one file; `alone` if no other may run beside it."""
 
     file_id: str
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

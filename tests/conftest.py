@@ -157,6 +157,7 @@ async def opened_parts(
             opened.queue,
             items,
             state_table(settings.mock_dynamodb_table_name),
+            max_attempts=settings.processor_max_attempts,
         )
         yield Parts(
             settings.mock_s3_root_path,
