@@ -7,6 +7,8 @@ from typing import Any, Self
 
 import orjson
 
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
+
 
 class Status(StrEnum):
     """Where a file stands: uploaded -> processing -> processed | partial | failed."""
@@ -143,4 +145,4 @@ def object_key(file_id: str) -> str:
 
 def utc_now() -> str:
     """The time as RFC 3339 UTC text of fixed width, e.g. 2025-10-01T08:12:10.000000Z."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return datetime.now(UTC).strftime(TIME_FORMAT)
