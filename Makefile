@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format types bench-small bench-rows lock clean
+.PHONY: help run test lint format types bench-small bench-rows crash-test lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -30,6 +30,10 @@ bench-small: .venv/dev.stamp ## Small files a second, with 500 records stored an
 
 bench-rows: .venv/dev.stamp ## The row lane against a csv.DictReader loop on 10 million rows
 	$(BIN)/python -m bench.row_lane
+
+KILLS ?= 1000
+crash-test: .venv/dev.stamp ## Kill the service KILLS=1000 times amid uploads; nothing may be lost
+	$(BIN)/python -m tests.process.crash_loop --kills $(KILLS)
 
 lock: ## Resolve the newest versions into the lock files (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -62,11 +62,12 @@ class Recovery:
 
     async def requeue(self) -> int:
         """Queue every file that waits or was being processed; returns how many there are."""
-        await self._interrupt()
+        interrupted = await self._interrupt()
         jobs = []
         async for record in self._files.each(Status.UPLOADED):
             await self._objects.remove_reports(record)
-            jobs.append(Job(record.file_id, alone=record.attempts > 0))
+            is_suspect = record.attempts > 0 or record.file_id in interrupted
+            jobs.append(Job(record.file_id, alone=is_suspect))
         for job in sorted(jobs, key=lambda job: not job.alone):
             await self._queue.send(job)
         return len(jobs)
@@ -87,8 +88,8 @@ class Recovery:
         if not self._has_crashed:
             await self._note(is_running=False)
 
-    async def _interrupt(self) -> None:
-        """Let what was being processed wait again, its attempts kept.
+    async def _interrupt(self) -> set[str]:
+        """Let what was being processed wait again, its attempts kept; returns the ids.
 
         Of several none is at its end yet: only one that ran alone is known to be the cause.
         """
@@ -96,6 +97,7 @@ class Recovery:
         most = self._max_attempts - (len(found) > 1)
         waiting = [one.waiting(attempts=min(one.attempts, most)) for one in found]
         await asyncio.gather(*map(self._files.save, waiting))
+        return {one.file_id for one in waiting}
 
     async def _sweep_object(self, key: str) -> int:
         record = await self._files.find(key.partition("/")[0])

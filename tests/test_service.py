@@ -149,7 +149,9 @@ async def test_the_last_attempt_counts_only_for_a_file_that_was_in_flight_alone(
         sent = [await parts.submit(HEADER) for _ in range(in_flight)]
         for one in sent:
             await begun(parts, one, 1)
+        await waiting_jobs(parts)
         await parts.recovery.requeue()
+        assert [job.alone for job in await leased(parts)] == [True] * in_flight
         for one in sent:
             assert (await parts.process(one.file_id)).status is status
 
