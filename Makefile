@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format types bench bench-memory bench-small lock clean
+.PHONY: help run test lint format types bench bench-memory bench-small crash-test lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -33,6 +33,10 @@ bench-memory: .venv/run.stamp ## Peak memory of the engine, 100 million rows aga
 
 bench-small: .venv/run.stamp ## Small files a second, with 500 records stored and with 50,000
 	$(BIN)/python -m bench.small_files
+
+KILLS ?= 1000
+crash-test: .venv/dev.stamp ## Kill the service KILLS=1000 times amid uploads; nothing may be lost
+	$(BIN)/python -m tests.process.crash_loop --kills $(KILLS)
 
 lock: ## Resolve the newest versions into the lock files (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -10,7 +10,7 @@ import structlog
 from aiohttp import web
 
 from aggsvc.api.routes import ROUTES
-from aggsvc.backends import open_backends, state_table
+from aggsvc.backends import keys_table, open_backends, state_table
 from aggsvc.engine import load_engine
 from aggsvc.errors import StoreUnavailable
 from aggsvc.events import EventHub
@@ -18,6 +18,7 @@ from aggsvc.filetable import FileTable
 from aggsvc.health import Health
 from aggsvc.http.problems import problem_middleware
 from aggsvc.http.streams import EventStreams
+from aggsvc.idempotency import IdempotencyKeys
 from aggsvc.keys import BACKENDS, EVENT_STREAMS, HEALTH, RECOVERY, SERVICE, SETTINGS, WORKERS
 from aggsvc.objects import FileObjects
 from aggsvc.processor import Processor, ProcessorLimits
@@ -26,6 +27,9 @@ from aggsvc.service import Service
 from aggsvc.settings import Settings
 from aggsvc.workers import DRAIN_SECONDS, WorkerPool
 from web.views import setup_pages
+
+# How often idempotency keys that have expired are removed.
+EXPIRY_SECONDS = 600.0
 
 log = structlog.get_logger()
 
@@ -72,11 +76,31 @@ async def service(app: web.Application) -> AsyncIterator[None]:
     app[WORKERS] = WorkerPool(opened.queue, processor.process, settings.processor_worker_count)
     app[HEALTH] = Health(opened.objects, opened.table, opened.queue, app[WORKERS])
     app[RECOVERY] = Recovery(
-        objects, files, opened.queue, opened.table, state_table(settings.mock_dynamodb_table_name)
+        objects,
+        files,
+        opened.queue,
+        opened.table,
+        state_table(settings.mock_dynamodb_table_name),
+        max_attempts=settings.processor_max_attempts,
     )
-    app[SERVICE] = Service(objects, files, opened.queue, events, app[RECOVERY].new_file_id)
+    keys = IdempotencyKeys(opened.table, keys_table(settings.mock_dynamodb_table_name))
+    app[SERVICE] = Service(
+        objects, files, opened.queue, events, app[RECOVERY].new_file_id, keys=keys
+    )
+    expiring = asyncio.create_task(_expire(keys))
     yield
     engine.cancel()
+    expiring.cancel()
+    await asyncio.wait({expiring})
+
+
+async def _expire(keys: IdempotencyKeys) -> None:
+    while True:
+        try:
+            await keys.sweep()
+        except StoreUnavailable as error:
+            log.warning("expired keys not removed", reason=str(error))
+        await asyncio.sleep(EXPIRY_SECONDS)
 
 
 async def recovery(app: web.Application) -> AsyncIterator[None]:

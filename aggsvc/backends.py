@@ -4,7 +4,14 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from aggsvc.ports import FILES_SCHEMA, STATE_SCHEMA, JobQueue, MetadataTable, ObjectStore
+from aggsvc.ports import (
+    FILES_SCHEMA,
+    KEYS_SCHEMA,
+    STATE_SCHEMA,
+    JobQueue,
+    MetadataTable,
+    ObjectStore,
+)
 from aggsvc.settings import Settings
 from mocks.dynamodb import MockDynamoDB
 from mocks.files import Files
@@ -35,6 +42,7 @@ async def open_backends(settings: Settings) -> AsyncIterator[Backends]:
             {
                 settings.mock_dynamodb_table_name: FILES_SCHEMA,
                 state_table(settings.mock_dynamodb_table_name): STATE_SCHEMA,
+                keys_table(settings.mock_dynamodb_table_name): KEYS_SCHEMA,
             },
         )
         stack.push_async_callback(table.close)
@@ -46,3 +54,8 @@ async def open_backends(settings: Settings) -> AsyncIterator[Backends]:
 def state_table(files_table: str) -> str:
     """The name of the table in which the service notes its own state."""
     return f"{files_table}_state"
+
+
+def keys_table(files_table: str) -> str:
+    """The name of the table of idempotency keys."""
+    return f"{files_table}_keys"

@@ -7,7 +7,8 @@ AggsvcError
 │   └── DamagedStore        a file of a store is damaged: names it and the offset
 ├── FileRejected            the engine cannot read the file: it ends `failed` with this message
 ├── InvalidRequest          400  the request is malformed
-│   └── UnsupportedMedia    415  the body is of a kind or an encoding that is not taken
+│   ├── UnsupportedMedia    415  the body is of a kind or an encoding that is not taken
+│   └── KeyReused           422  the Idempotency-Key belongs to an upload of other bytes
 ├── NotFound                404  no such file
 │   └── ObjectNotFound      no such object in the bucket
 ├── Conflict                409  the file is not in a state that allows this
@@ -49,6 +50,10 @@ class InvalidRequest(AggsvcError):
 
 class UnsupportedMedia(InvalidRequest):
     """The request's body is of a kind or an encoding that is not taken."""
+
+
+class KeyReused(InvalidRequest):
+    """The Idempotency-Key belongs to an upload of other bytes."""
 
 
 class NotFound(AggsvcError):

@@ -7,6 +7,8 @@ from typing import Any, Self
 
 import orjson
 
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
+
 
 class Status(StrEnum):
     """Where a file stands: uploaded -> processing -> processed | partial | failed."""
@@ -143,9 +145,10 @@ class RowError:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """The order to process one file."""
+    """The order to process one file; `alone` if no other may run beside it."""
 
     file_id: str
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +243,7 @@ def object_key(file_id: str) -> str:
 
 def utc_now() -> str:
     """The time as RFC 3339 UTC text of fixed width, e.g. 2025-10-01T08:12:10.000000Z."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return datetime.now(UTC).strftime(TIME_FORMAT)
 
 
 def rfc3339(micros: int) -> str:

@@ -105,6 +105,11 @@ FILES_SCHEMA = TableSchema(
 
 STATE_SCHEMA = TableSchema(key="name", order="name", status="status", search="name", sorts=())
 
+# Listed by file through the status, the only attribute that `query` compares for equality.
+KEYS_SCHEMA = TableSchema(
+    key="key", order="expires_at", status="file_id", search="file_id", sorts=()
+)
+
 
 @dataclass(frozen=True, slots=True)
 class ItemPage:

@@ -1,5 +1,8 @@
 """What a crash left: unfinished files are queued again, objects to which no record leads removed.
 
+A file that was being processed when the process died is a suspect. Suspects are processed before
+all others and alone, so that one that kills the process again is the only one that is charged.
+
 The state table holds one item: the owner, which begins the id of every file of this table, and
 whether the service runs. One that says so at the start was left by a run that crashed; only then
 are this owner's objects looked through. Those of another table in the same bucket are never
@@ -12,7 +15,7 @@ import secrets
 import structlog
 
 from aggsvc.filetable import FileTable
-from aggsvc.model import UNFINISHED, Job, utc_now
+from aggsvc.model import Job, Status, utc_now
 from aggsvc.objects import FileObjects
 from aggsvc.ports import JobQueue, MetadataTable
 
@@ -33,12 +36,15 @@ class Recovery:
         queue: JobQueue,
         table: MetadataTable,
         state_table: str,
+        *,
+        max_attempts: int,
     ) -> None:
         self._objects = objects
         self._files = files
         self._queue = queue
         self._table = table
         self._state_table = state_table
+        self._max_attempts = max_attempts
         self._started = utc_now()
         self._owner = ""
         self._has_crashed = False
@@ -56,13 +62,15 @@ class Recovery:
 
     async def requeue(self) -> int:
         """Queue every file that waits or was being processed; returns how many there are."""
-        found = 0
-        for status in reversed(UNFINISHED):
-            async for record in self._files.each(status):
-                await self._objects.remove_reports(record)
-                await self._queue.send(Job(record.file_id))
-                found += 1
-        return found
+        interrupted = await self._interrupt()
+        jobs = []
+        async for record in self._files.each(Status.UPLOADED):
+            await self._objects.remove_reports(record)
+            is_suspect = record.attempts > 0 or record.file_id in interrupted
+            jobs.append(Job(record.file_id, alone=is_suspect))
+        for job in sorted(jobs, key=lambda job: not job.alone):
+            await self._queue.send(job)
+        return len(jobs)
 
     async def sweep(self) -> int:
         """Remove what the crashed run wrote and no record leads to; returns how many objects."""
@@ -79,6 +87,17 @@ class Recovery:
         """Note that the run has ended well, unless there is still something to sweep."""
         if not self._has_crashed:
             await self._note(is_running=False)
+
+    async def _interrupt(self) -> set[str]:
+        """Let what was being processed wait again, its attempts kept; returns the ids.
+
+        Of several none is at its end yet: only one that ran alone is known to be the cause.
+        """
+        found = [record async for record in self._files.each(Status.PROCESSING)]
+        most = self._max_attempts - (len(found) > 1)
+        waiting = [one.waiting(attempts=min(one.attempts, most)) for one in found]
+        await asyncio.gather(*map(self._files.save, waiting))
+        return {one.file_id for one in waiting}
 
     async def _sweep_object(self, key: str) -> int:
         record = await self._files.find(key.partition("/")[0])

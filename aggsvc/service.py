@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 import orjson
 import structlog
 
-from aggsvc.errors import Conflict, InvalidRequest
+from aggsvc.errors import Conflict, InvalidRequest, KeyReused
 from aggsvc.events import Event, EventHub, FileDeleted, FileEvent, Subscription
 from aggsvc.filetable import FileTable, RecordPage
+from aggsvc.idempotency import IdempotencyKeys
 from aggsvc.model import FileRecord, Job, SensorStatistics, Status, utc_now
 from aggsvc.objects import FileObjects
 from aggsvc.ports import JobQueue, StoredObject
@@ -33,6 +34,14 @@ class SensorPage:
     cursor: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """The record of an upload, and whether an earlier request had made it."""
+
+    record: FileRecord
+    is_replay: bool
+
+
 class Service:
     """Submit, read, list, delete and reprocess files."""
 
@@ -43,7 +52,10 @@ class Service:
         queue: JobQueue,
         events: EventHub,
         new_file_id: Callable[[], str],
+        *,
+        keys: IdempotencyKeys,
     ) -> None:
+        self._keys = keys
         self._new_file_id = new_file_id
         self._objects = objects
         self._sensors = SensorStore(objects)
@@ -56,6 +68,46 @@ class Service:
 
         Raises InvalidRequest for an upload of zero bytes, and whatever `data` raises.
         """
+        return await self._accept(filename, data)
+
+    async def submit_once(
+        self, key: str | None, filename: str, data: AsyncIterable[bytes]
+    ) -> Submission:
+        """Submit, unless the key has made a file in the last 24 hours that is still there.
+
+        Raises as submit does; Conflict while another upload has the key; KeyReused if the key's
+        file has other bytes.
+        """
+        if key is None:
+            return Submission(await self._accept(filename, data), is_replay=False)
+        with self._keys.hold(key):
+            made = await self._made_by(key)
+            if made is None:
+                return Submission(await self._accept(filename, data, key), is_replay=False)
+            return Submission(await self._replay(made, data), is_replay=True)
+
+    async def _made_by(self, key: str) -> FileRecord | None:
+        file_id = await self._keys.find(key)
+        return None if file_id is None else await self._files.find(file_id)
+
+    async def _replay(self, made: FileRecord, data: AsyncIterable[bytes]) -> FileRecord:
+        """The record as it is once all of the data was seen to be the file's."""
+        upload = _Upload(data)
+        async for _ in upload.chunks():
+            pass
+        if upload.sha256() != made.sha256:
+            raise KeyReused(
+                f"the Idempotency-Key belongs to the file {made.file_id}, which has other bytes; "
+                "send these with a key of their own"
+            )
+        record = await self._files.find(made.file_id)
+        if record is None:
+            raise Conflict(f"the file {made.file_id} was deleted meanwhile; send it again")
+        return record
+
+    async def _accept(
+        self, filename: str, data: AsyncIterable[bytes], key: str | None = None
+    ) -> FileRecord:
         file_id = self._new_file_id()
         upload = _Upload(data)
         record = FileRecord(file_id, filename, 0, "", utc_now())
@@ -64,6 +116,8 @@ class Service:
             record = replace(
                 record, size_bytes=info.size, sha256=upload.sha256(), uploaded_at=utc_now()
             )
+            if key is not None:
+                await self._keys.keep(key, file_id)
             await self._files.create(record)
         except BaseException:
             await asyncio.shield(self._undo(file_id))
@@ -140,6 +194,7 @@ class Service:
         record = await self._files.get(file_id)
         await self._files.delete(record)
         await self._objects.remove(file_id)
+        await self._keys.forget(file_id)
         log.info("file deleted", file_id=file_id, object_key=record.object_key)
 
     async def reprocess(self, file_id: str) -> FileRecord:

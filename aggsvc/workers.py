@@ -1,7 +1,8 @@
 """The worker pool: N consumers of the job queue."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import structlog
 
@@ -15,6 +16,8 @@ log = structlog.get_logger()
 
 class WorkerPool:
     """Runs `handle` on each job, `count` at a time; a job that raises is given back.
+
+    A job that is to run alone waits for those that run; jobs leased after it wait for its end.
 
     `stop` takes no more jobs, lets running ones finish for `drain_seconds`, then cancels them.
     """
@@ -33,6 +36,9 @@ class WorkerPool:
         self._consumers: set[asyncio.Task[None]] = set()
         self._busy: set[asyncio.Task[None]] = set()
         self._stopping = False
+        self._entrance = asyncio.Lock()
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     @property
     def busy(self) -> int:
@@ -69,13 +75,10 @@ class WorkerPool:
         await asyncio.gather(*self._consumers, return_exceptions=True)
 
     async def _consume(self) -> None:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - a coroutine of ours always runs in a task
         while not self._stopping:
             job = None
             try:
-                async with self._queue.lease() as job:
-                    self._busy.add(task)
+                async with self._queue.lease() as job, self._turn(job):
                     await self._handle(job)
             except Exception as error:  # the job was given back; the consumer goes on
                 log.warning(
@@ -85,5 +88,29 @@ class WorkerPool:
                     reason=str(error),
                     exc_info=not str(error),
                 )
-            finally:
-                self._busy.discard(task)
+
+    @asynccontextmanager
+    async def _turn(self, job: Job) -> AsyncIterator[None]:
+        """Hold the job until it may run; the entrance lets jobs in as they come."""
+        async with self._entrance:
+            if job.alone:
+                await self._idle.wait()
+                async with self._work():
+                    yield
+                return
+        async with self._work():
+            yield
+
+    @asynccontextmanager
+    async def _work(self) -> AsyncIterator[None]:
+        """Count the consumer as busy, without giving way to another before it is."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine of ours always runs in a task
+        self._busy.add(task)
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._busy.discard(task)
+            if not self._busy:
+                self._idle.set()

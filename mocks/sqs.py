@@ -3,24 +3,28 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import NamedTuple
 
 from aggsvc.model import Job
+
+LONGEST_DELAY = 30.0
 
 
 class MockSQS:
     """A ports.JobQueue. A job whose consumer failed comes back after `redelivery_delay` seconds.
 
-    A job given back because its consumer was cancelled can be leased again at once.
+    Each further failure of the job doubles the delay, up to LONGEST_DELAY. A job given back because
+    its consumer was cancelled can be leased again at once.
     """
 
     def __init__(self, *, redelivery_delay: float = 1.0) -> None:
         self._delay = redelivery_delay
-        self._jobs: asyncio.Queue[Job] = asyncio.Queue()
+        self._jobs: asyncio.Queue[_Sent] = asyncio.Queue()
         self._returning: set[asyncio.TimerHandle] = set()
 
     async def send(self, job: Job) -> None:
         """Put a job at the end."""
-        self._jobs.put_nowait(job)
+        self._jobs.put_nowait(_Sent(job, self._delay))
 
     def lease(self) -> AbstractAsyncContextManager[Job]:
         """Wait for a job; a clean exit acknowledges it, any other gives it back, once."""
@@ -38,20 +42,27 @@ class MockSQS:
 
     @asynccontextmanager
     async def _lease(self) -> AsyncIterator[Job]:
-        job = await self._jobs.get()
+        sent = await self._jobs.get()
         try:
-            yield job
+            yield sent.job
         except Exception:
-            self._return_later(job)
+            self._return_later(sent)
             raise
         except BaseException:
-            self._jobs.put_nowait(job)
+            self._jobs.put_nowait(sent)
             raise
 
-    def _return_later(self, job: Job) -> None:
+    def _return_later(self, sent: "_Sent") -> None:
         def give_back() -> None:
             self._returning.discard(handle)
-            self._jobs.put_nowait(job)
+            self._jobs.put_nowait(_Sent(sent.job, min(2 * sent.delay, LONGEST_DELAY)))
 
-        handle = asyncio.get_running_loop().call_later(self._delay, give_back)
+        handle = asyncio.get_running_loop().call_later(sent.delay, give_back)
         self._returning.add(handle)
+
+
+class _Sent(NamedTuple):
+    """A job on the queue, and for how many seconds it stays away should its consumer fail."""
+
+    job: Job
+    delay: float

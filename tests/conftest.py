@@ -15,10 +15,11 @@ from blockbuster import blockbuster_ctx
 from hypothesis import settings as hypothesis_settings
 from structlog.testing import capture_logs
 
-from aggsvc.backends import open_backends, state_table
+from aggsvc.backends import keys_table, open_backends, state_table
 from aggsvc.engine import load_engine
 from aggsvc.events import EventHub
 from aggsvc.filetable import FileTable
+from aggsvc.idempotency import IdempotencyKeys
 from aggsvc.model import FileRecord, Job
 from aggsvc.objects import FileObjects
 from aggsvc.ports import JobQueue, MetadataTable, ObjectStore
@@ -90,6 +91,7 @@ class Parts:
     service: Service
     processor: Processor
     recovery: Recovery
+    idempotency: IdempotencyKeys
 
     async def submit(self, data: bytes, filename: str = "a.csv") -> FileRecord:
         return await self.service.submit(filename, stream(data))
@@ -164,7 +166,9 @@ async def opened_parts(
             opened.queue,
             items,
             state_table(settings.mock_dynamodb_table_name),
+            max_attempts=settings.processor_max_attempts,
         )
+        keys = IdempotencyKeys(items, keys_table(settings.mock_dynamodb_table_name))
         yield Parts(
             settings.mock_s3_root_path,
             store,
@@ -172,9 +176,10 @@ async def opened_parts(
             opened.queue,
             events,
             files,
-            Service(file_objects, files, opened.queue, events, recovery.new_file_id),
+            Service(file_objects, files, opened.queue, events, recovery.new_file_id, keys=keys),
             Processor(file_objects, files, engine, limits),
             recovery,
+            keys,
         )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from aggsvc.errors import Conflict, InvalidRequest, NotFound, StoreUnavailable
-from aggsvc.model import FileRecord, Status
+from aggsvc.model import FileRecord, Job, Status
 from aggsvc.settings import Settings
 from tests.conftest import (
     BAD_ROW,
@@ -30,12 +30,16 @@ TABLE = "processing_results"
 PARTIAL = HEADER + MANY_SENSORS + BAD_ROW
 
 
-async def waiting_jobs(parts: Parts) -> list[str]:
+async def leased(parts: Parts) -> list[Job]:
     found = []
     while parts.queue.depth():
         async with parts.queue.lease() as job:
-            found.append(job.file_id)
+            found.append(job)
     return found
+
+
+async def waiting_jobs(parts: Parts) -> list[str]:
+    return [job.file_id for job in await leased(parts)]
 
 
 async def test_a_submitted_file_has_its_object_its_record_and_its_job(parts: Parts) -> None:
@@ -118,6 +122,48 @@ async def test_recovery_removes_what_an_attempt_that_came_to_no_end_has_written(
     await write_strays(parts, f"{sent.file_id}/errors-2.ndjson", f"{sent.file_id}/sensors-2.bin")
     await parts.recovery.requeue()
     assert await parts.keys() == [sent.object_key]
+
+
+async def begun(parts: Parts, sent: FileRecord, attempts: int, status: str = "processing") -> None:
+    """The file as a crash leaves it after so many attempts."""
+    record = await parts.files.get(sent.file_id)
+    item = record.to_item() | {"status": status, "attempts": attempts}
+    await parts.files.save(FileRecord.from_item(item))
+
+
+async def test_recovery_queues_what_was_begun_before_all_others_and_alone(parts: Parts) -> None:
+    sent = [await parts.submit(HEADER, str(number)) for number in range(4)]
+    await begun(parts, sent[1], 1, "uploaded")  # a suspect of an earlier crash, not tried since
+    await begun(parts, sent[3], 1)
+    await waiting_jobs(parts)
+    await parts.recovery.requeue()
+    first, second, *others = await leased(parts)
+    assert {first, second} == {Job(one.file_id, alone=True) for one in (sent[1], sent[3])}
+    assert set(others) == {Job(one.file_id) for one in (sent[0], sent[2])}
+
+
+async def test_recovery_lets_what_was_begun_wait_again_with_its_attempts(parts: Parts) -> None:
+    sent = await parts.submit(HEADER)
+    await begun(parts, sent, 2)
+    await parts.recovery.requeue()
+    record = await parts.files.get(sent.file_id)
+    assert (record.status, record.attempts, record.started_at) == (Status.UPLOADED, 2, None)
+
+
+@pytest.mark.parametrize(("in_flight", "status"), [(1, Status.FAILED), (2, Status.PROCESSED)])
+async def test_the_last_attempt_counts_only_for_a_file_that_was_in_flight_alone(
+    settings: Settings, in_flight: int, status: Status
+) -> None:
+    """Of several that were in flight together any may be innocent."""
+    async with opened_parts(settings.model_copy(update={"processor_max_attempts": 1})) as parts:
+        sent = [await parts.submit(HEADER) for _ in range(in_flight)]
+        for one in sent:
+            await begun(parts, one, 1)
+        await waiting_jobs(parts)
+        await parts.recovery.requeue()
+        assert [job.alone for job in await leased(parts)] == [True] * in_flight
+        for one in sent:
+            assert (await parts.process(one.file_id)).status is status
 
 
 async def test_recovery_finds_more_than_a_page_of_files(parts: Parts) -> None:

@@ -149,3 +149,82 @@ async def test_a_job_that_did_not_finish_is_processed_after_the_next_start(
         await until(processed)
         await pool.stop()
         assert (await parts.files.get(sent.file_id)).attempts == 1
+
+
+class Company(Desk):
+    """A desk that knows, for each job, who was at work when it began."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at_work: set[str] = set()
+        self.beside: dict[str, set[str]] = {}
+
+    async def handle(self, job: Job) -> None:
+        self.beside[job.file_id] = set(self.at_work)
+        self.at_work.add(job.file_id)
+        await asyncio.sleep(0.01)
+        self.at_work.discard(job.file_id)
+        self.done.append(job.file_id)
+
+
+async def queue_of_jobs(*jobs: Job) -> MockSQS:
+    queue = MockSQS(redelivery_delay=0.01)
+    for job in jobs:
+        await queue.send(job)
+    return queue
+
+
+async def test_jobs_that_must_be_alone_run_one_by_one_before_those_behind_them() -> None:
+    company = Company()
+    alone = [Job(name, alone=True) for name in "abcdef"]
+    queue = await queue_of_jobs(*alone, *(Job(name) for name in "uvwxyz"))
+    pool = WorkerPool(queue, company.handle, 3)
+    pool.start()
+    await until(lambda: len(company.done) == 12, "the last job")
+    await pool.stop()
+    assert company.done[:6] == list("abcdef")
+    assert all(company.beside[job.file_id] == set() for job in alone)
+    assert any(company.beside[name] for name in "uvwxyz")
+
+
+async def test_a_job_that_must_be_alone_waits_for_those_that_run() -> None:
+    company = Company()
+    queue = await queue_of_jobs(Job("a"), Job("b"), Job("c", alone=True), Job("d"))
+    pool = WorkerPool(queue, company.handle, 4)
+    pool.start()
+    await until(lambda: len(company.done) == 4, "the last job")
+    await pool.stop()
+    assert company.beside["b"] == {"a"}
+    assert company.beside["c"] == set()
+    assert "c" not in company.beside["d"]
+
+
+async def test_a_job_alone_that_fails_holds_up_no_other_while_it_waits_to_come_back() -> None:
+    handled: list[str] = []
+
+    async def handle(job: Job) -> None:
+        handled.append(job.file_id)
+        if handled.count("a") < 3 and job.alone:
+            raise StoreUnavailable("gone")
+
+    queue = await queue_of_jobs(Job("a", alone=True), Job("b"))
+    pool = WorkerPool(queue, handle, 2)
+    pool.start()
+    await until(lambda: handled.count("a") == 3, "the third try")
+    await pool.stop()
+    assert handled == ["a", "b", "a", "a"]
+
+
+async def test_jobs_that_wait_for_their_turn_are_given_back_when_the_pool_stops() -> None:
+    desk = Desk()
+    queue = await queue_of_jobs(*(Job(name, alone=True) for name in "abc"))
+    pool = WorkerPool(queue, desk.handle, 3)
+    pool.start()
+    await until(lambda: desk.begun == ["a"])
+    await until(lambda: queue.depth() == 0)
+    assert pool.busy == 1
+    stopping = asyncio.create_task(pool.stop())
+    await until(lambda: queue.depth() == 2, "the return of those that wait")
+    desk.go.set()
+    await asyncio.wait_for(stopping, DEADLINE)
+    assert desk.done == ["a"]

@@ -1,5 +1,6 @@
 """The API's handlers: each reads its request, asks the service, and shows the answer."""
 
+import re
 from collections.abc import AsyncIterable
 from http import HTTPStatus
 from urllib.parse import quote
@@ -16,16 +17,20 @@ from aggsvc.model import Status
 DEFAULT_LIMIT = 50
 MAX_FILES = 200
 MAX_SENSORS = 1000
+IDEMPOTENCY_KEY = re.compile("[!-~]{1,255}")
 
 log = structlog.get_logger()
 
 
 async def submit_file(request: web.Request) -> web.Response:
     """POST /files."""
+    key = _idempotency_key(request)
     upload = await open_upload(request)
-    record = await request.app[SERVICE].submit(upload.filename, upload.chunks)
-    location = {"Location": f"/files/{record.file_id}"}
-    return json_response(record_view(record), status=HTTPStatus.ACCEPTED, headers=location)
+    sent = await request.app[SERVICE].submit_once(key, upload.filename, upload.chunks)
+    headers = {"Location": f"/files/{sent.record.file_id}"}
+    if sent.is_replay:
+        headers["Idempotency-Replayed"] = "true"
+    return json_response(record_view(sent.record), status=HTTPStatus.ACCEPTED, headers=headers)
 
 
 async def list_files(request: web.Request) -> web.Response:
@@ -146,6 +151,17 @@ async def _stream(
 
 def _attachment(filename: str) -> str:
     return f"attachment; filename*=UTF-8''{quote(filename, safe='')}"
+
+
+def _idempotency_key(request: web.Request) -> str | None:
+    match request.headers.getall("Idempotency-Key", []):
+        case []:
+            return None
+        case [key] if IDEMPOTENCY_KEY.fullmatch(key):
+            return key
+    raise InvalidRequest(
+        "the Idempotency-Key is not one key of 1 to 255 visible ASCII characters, such as a UUID"
+    )
 
 
 def _file_id(request: web.Request) -> str:

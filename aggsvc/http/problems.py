@@ -11,6 +11,7 @@ from aggsvc.errors import (
     AggsvcError,
     Conflict,
     InvalidRequest,
+    KeyReused,
     NotFound,
     StoreUnavailable,
     UnsupportedMedia,
@@ -24,6 +25,7 @@ STATUSES: dict[type[AggsvcError], HTTPStatus] = {
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
     UnsupportedMedia: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 

@@ -42,3 +42,32 @@ async def test_close_forgets_what_was_to_come_back():
     await queue.close()
     await asyncio.sleep(0.03)
     assert queue.depth() == 0
+
+
+async def delays(queue: MockSQS, count: int) -> list[float]:
+    """How long the queue's job was away after each of its failures, by the loop's clock."""
+    loop = asyncio.get_running_loop()
+    found = []
+    for _ in range(count):
+        await fail(queue)
+        (handle,) = queue._returning
+        found.append(handle.when() - loop.time())
+        handle._run()
+        handle.cancel()
+    return found
+
+
+async def test_each_further_failure_doubles_the_delay_up_to_a_limit():
+    queue = MockSQS(redelivery_delay=1)
+    await queue.send(Job("a"))
+    assert await delays(queue, 8) == pytest.approx([1, 2, 4, 8, 16, 30, 30, 30], abs=0.5)
+    assert await take(queue) == Job("a")
+
+
+async def test_a_job_sent_anew_has_no_failures():
+    queue = MockSQS(redelivery_delay=1)
+    await queue.send(Job("a"))
+    await delays(queue, 3)
+    await take(queue)
+    await queue.send(Job("a"))
+    assert await delays(queue, 1) == pytest.approx([1], abs=0.5)

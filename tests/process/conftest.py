@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 import pytest
@@ -15,6 +15,12 @@ import pytest
 from tests import oracle
 
 DEADLINE = 30.0
+
+
+class Listening(Protocol):
+    """A server that can be asked."""
+
+    url: str
 
 
 class ServerProcess:
@@ -83,7 +89,7 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-async def upload(http: aiohttp.ClientSession, server: ServerProcess, data: bytes) -> str:
+async def upload(http: aiohttp.ClientSession, server: Listening, data: bytes) -> str:
     """Upload the bytes and return the file's id; raises ClientError if there is no 202."""
     form = aiohttp.FormData()
     form.add_field("file", io.BytesIO(data), filename="readings.csv")
@@ -94,7 +100,7 @@ async def upload(http: aiohttp.ClientSession, server: ServerProcess, data: bytes
         return file_id
 
 
-async def finished(http: aiohttp.ClientSession, server: ServerProcess, file_id: str) -> Any:
+async def finished(http: aiohttp.ClientSession, server: Listening, file_id: str) -> Any:
     """The record once it is final."""
     async with asyncio.timeout(DEADLINE):
         while True:
@@ -106,7 +112,7 @@ async def finished(http: aiohttp.ClientSession, server: ServerProcess, file_id: 
             await asyncio.sleep(0.02)
 
 
-async def listed(http: aiohttp.ClientSession, server: ServerProcess, query: str = "") -> list[Any]:
+async def listed(http: aiohttp.ClientSession, server: Listening, query: str = "") -> list[Any]:
     """The records of the first page of the listing."""
     async with http.get(f"{server.url}/files?limit=200&{query}") as answer:
         answer.raise_for_status()

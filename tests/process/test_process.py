@@ -19,7 +19,6 @@ from tests.process.conftest import (
 )
 
 SAMPLE = (Path(__file__).parents[2] / "samples" / "readings.csv").read_bytes()
-MANY_ATTEMPTS = {"PROCESSOR_MAX_ATTEMPTS": "1000"}
 
 
 def file_of(rows: int, seed: int = 0) -> bytes:
@@ -84,43 +83,6 @@ async def test_open_event_streams_do_not_hold_up_the_stop(
         started = time.monotonic()
         assert await server.stop() == 0
         assert time.monotonic() - started < 5
-
-
-@pytest.mark.parametrize("seed", range(3))
-async def test_kill_9_amid_uploads_loses_nothing_that_was_accepted(
-    server: ServerProcess, http: aiohttp.ClientSession, seed: int
-) -> None:
-    """Every file for which a client read 202 ends with the right result, and there is no other."""
-    await server.start(**MANY_ATTEMPTS)
-    generator = random.Random(seed)
-    accepted: dict[str, bytes] = {}
-
-    async def client(number: int) -> None:
-        data = file_of(generator.randrange(1, 20_000), number)
-        for _ in range(3):
-            try:
-                accepted[await upload(http, server, data)] = data
-            except (aiohttp.ClientError, ConnectionError):
-                return
-
-    clients = asyncio.gather(*(client(number) for number in range(20)))
-    moment = generator.randrange(1, 50)
-    async with asyncio.timeout(10):
-        while len(accepted) < moment:
-            await asyncio.sleep(0.001)
-    await server.stop(signal.SIGKILL)
-    await clients
-    await server.start(**MANY_ATTEMPTS)
-    for file_id, data in accepted.items():
-        assert_right(await finished(http, server, file_id), data)
-    # Files whose answer the kill cut off may be there too; then they are there whole.
-    records = await listed(http, server)
-    for record in records:
-        await finished(http, server, record["file_id"])
-    stored = (server.folder / "s3" / "uploads").iterdir()
-    objects = sorted(path.name for path in stored if path.name.endswith("upload.csv"))
-    assert objects == sorted(f"{record['file_id']}%2Fupload.csv" for record in records)
-    assert set(accepted) <= {record["file_id"] for record in records}
 
 
 async def test_a_taken_port_is_one_line_and_status_1(server: ServerProcess) -> None:
