@@ -10,19 +10,22 @@ from aiohttp import web
 from aggsvc.api.views import errors_as_csv, json_response, listed_view, record_view
 from aggsvc.errors import AggsvcError, InvalidRequest
 from aggsvc.http.uploads import open_upload
-from aggsvc.keys import EVENT_STREAMS, HEALTH, SERVICE
+from aggsvc.keys import ADMISSION, EVENT_STREAMS, HEALTH, SERVICE, SETTINGS, TRANSFERS
 from aggsvc.model import Status
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
+# A client that takes an answer more slowly than uploads may come is waited for as long as this:
+# somebody may be reading it page by page.
+READING_SECONDS = 600.0
 
 log = structlog.get_logger()
 
 
 async def submit_file(request: web.Request) -> web.Response:
     """POST /files."""
-    upload = await open_upload(request)
-    record = await request.app[SERVICE].submit(upload.filename, upload.chunks)
+    async with open_upload(request) as upload:
+        record = await request.app[SERVICE].submit(upload.filename, upload.chunks)
     location = {"Location": f"/files/{record.file_id}"}
     return json_response(record_view(record), status=HTTPStatus.ACCEPTED, headers=location)
 
@@ -81,6 +84,7 @@ async def delete_file(request: web.Request) -> web.Response:
 
 async def reprocess_file(request: web.Request) -> web.Response:
     """POST /files/{file_id}/reprocess."""
+    request.app[ADMISSION].job()
     record = await request.app[SERVICE].reprocess(_file_id(request))
     return json_response(record_view(record), status=HTTPStatus.ACCEPTED)
 
@@ -119,9 +123,11 @@ async def _stream(
     await response.prepare(request)
     if request.method == "HEAD":
         return response
+    floor = request.app[SETTINGS].min_upload_rate
     try:
-        async for chunk in chunks:
-            await response.write(chunk)
+        with request.app[TRANSFERS].begin(floor, READING_SECONDS) as pace:
+            async for chunk in chunks:
+                await pace.send(response.write(chunk), len(chunk))
     except AggsvcError as error:  # too late for another answer; what was sent must not look whole
         log.warning("answer broken off", path=request.path, reason=str(error))
         if request.transport is not None:

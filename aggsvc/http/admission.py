@@ -1,0 +1,55 @@
+"""Whether new work is taken: decided from the head of a request, before any of its body is read."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import structlog
+
+from aggsvc.errors import Busy
+
+log = structlog.get_logger()
+
+
+class Admission:
+    """Lets in at most `max_uploads` at a time, and none where `max_waiting` files wait.
+
+    An upload under way counts as a file that waits, so that there are never more than that.
+    """
+
+    def __init__(self, max_uploads: int, max_waiting: int, waiting: Callable[[], int]) -> None:
+        self._max_uploads = max_uploads
+        self._max_waiting = max_waiting
+        self._waiting = waiting
+        self._uploads = 0
+        self._closed = False
+        self._refusing = False
+
+    @contextmanager
+    def upload(self) -> Iterator[None]:
+        """A place for one upload, as long as the context is open; raises Busy."""
+        if self._uploads >= self._max_uploads:
+            self._refuse(f"{self._uploads:,} uploads are under way already; try again later")
+        self.job()
+        self._uploads += 1
+        try:
+            yield
+        finally:
+            self._uploads -= 1
+
+    def job(self) -> None:
+        """Raises Busy unless another file may be queued."""
+        if self._closed:
+            self._refuse("the service is stopping; try again when it has started")
+        if self._waiting() + self._uploads >= self._max_waiting:
+            self._refuse(f"{self._max_waiting:,} files wait to be processed; try again later")
+        self._refusing = False
+
+    def close(self) -> None:
+        """Take no more work: the service stops."""
+        self._closed = True
+
+    def _refuse(self, why: str) -> None:
+        if not self._refusing:  # one line when it begins, not one for each request
+            log.warning("new work refused", reason=why)
+        self._refusing = True
+        raise Busy(why)
