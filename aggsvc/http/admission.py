@@ -1,11 +1,15 @@
 """Whether new work is taken: decided from the head of a request, before any of its body is read."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import structlog
 
 from aggsvc.errors import Busy
+
+# Between two lines of the log that say that work is refused.
+QUIET_SECONDS = 10.0
 
 log = structlog.get_logger()
 
@@ -22,7 +26,8 @@ class Admission:
         self._waiting = waiting
         self._uploads = 0
         self._closed = False
-        self._refusing = False
+        self._refused = 0
+        self._quiet_until = 0.0
 
     @contextmanager
     def upload(self) -> Iterator[None]:
@@ -42,14 +47,14 @@ class Admission:
             self._refuse("the service is stopping; try again when it has started")
         if self._waiting() + self._uploads >= self._max_waiting:
             self._refuse(f"{self._max_waiting:,} files wait to be processed; try again later")
-        self._refusing = False
 
     def close(self) -> None:
         """Take no more work: the service stops."""
         self._closed = True
 
     def _refuse(self, why: str) -> None:
-        if not self._refusing:  # one line when it begins, not one for each request
-            log.warning("new work refused", reason=why)
-        self._refusing = True
+        self._refused += 1
+        if time.monotonic() >= self._quiet_until:
+            log.warning("new work refused", reason=why, refused=self._refused)
+            self._quiet_until = time.monotonic() + QUIET_SECONDS
         raise Busy(why)

@@ -202,7 +202,7 @@ async def test_uploads_under_way_count_as_files_that_wait(make_client: MakeClien
         await assert_problem(await post(client, WHOLE), 503, "1 files wait")
 
 
-async def test_refusing_is_logged_when_it_begins(
+async def test_refusing_is_logged_once_in_a_while(
     make_client: MakeClient, logged: list[dict[str, Any]]
 ) -> None:
     client = await make_client()
