@@ -33,7 +33,9 @@ class Admission:
     def upload(self) -> Iterator[None]:
         """A place for one upload, as long as the context is open; raises Busy."""
         if self._uploads >= self._max_uploads:
-            self._refuse(f"{self._uploads:,} uploads are under way already; try again later")
+            self._refuse(
+                f"as many uploads are under way as may ({self._uploads:,}); try again later"
+            )
         self.job()
         self._uploads += 1
         try:
@@ -46,7 +48,7 @@ class Admission:
         if self._closed:
             self._refuse("the service is stopping; try again when it has started")
         if self._waiting() + self._uploads >= self._max_waiting:
-            self._refuse(f"{self._max_waiting:,} files wait to be processed; try again later")
+            self._refuse(f"as many files wait as may ({self._max_waiting:,}); try again later")
 
     def close(self) -> None:
         """Take no more work: the service stops."""

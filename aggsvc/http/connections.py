@@ -23,7 +23,8 @@ class Connections:
         self._server = server
         self._most = most
         self._refused: set[asyncio.Protocol] = set()
-        self._answer = problem_bytes(f"{most:,} connections are open already; try again later")
+        why = f"as many connections are open as may ({most:,}); try again later"
+        self._answer = problem_bytes(why)
 
     def new(self) -> asyncio.Protocol:
         """A protocol for a connection that has come."""

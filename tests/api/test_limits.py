@@ -169,7 +169,7 @@ async def test_uploads_are_refused_while_as_many_files_wait_as_may(
     for path in ("/files", f"/files/{running['file_id']}/reprocess"):
         answer = await client.post(path, data=WHOLE, headers=MULTIPART)
         assert answer.headers["Retry-After"].isdigit()
-        await assert_problem(answer, 503, "2 files wait", "try again")
+        await assert_problem(answer, 503, "files wait", "(2)", "try again")
     opened.store.go.set()
 
     async def taken() -> bool:
@@ -187,7 +187,7 @@ async def test_no_more_uploads_are_under_way_than_may(make_client: MakeClient) -
         await until(lambda: client.app[ADMISSION]._uploads == 2, "the uploads")
         answer = await post(client, WHOLE)
         assert answer.headers["Retry-After"].isdigit()
-        await assert_problem(answer, 503, "2 uploads", "try again")
+        await assert_problem(answer, 503, "uploads", "(2)", "try again")
         assert (await client.get("/health")).status == 200
         second.writer.close()
         await until(lambda: client.app[ADMISSION]._uploads == 1, "the free place")
@@ -199,7 +199,7 @@ async def test_uploads_under_way_count_as_files_that_wait(make_client: MakeClien
     async with raw(client) as connection:
         await connection.send(head("Content-Length: 100000") + WHOLE[:20])
         await until(lambda: client.app[ADMISSION]._uploads == 1, "the upload")
-        await assert_problem(await post(client, WHOLE), 503, "1 files wait")
+        await assert_problem(await post(client, WHOLE), 503, "files wait", "(1)")
 
 
 async def test_refusing_is_logged_once_in_a_while(
@@ -353,7 +353,7 @@ async def test_one_connection_too_many_is_told_so(client: Client) -> None:
         await until(lambda: len(client.server.handler.connections) == before + 2)
         refused = Raw(*third)
         await refused.send(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
-        fields = await refused.refusal(503, "2 connections")
+        fields = await refused.refusal(503, "connections", "(2)")
         assert fields["retry-after"].isdigit()
         assert fields["connection"] == "close"
         assert await refused.ended()
