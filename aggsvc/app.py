@@ -41,6 +41,8 @@ from web.views import setup_pages
 
 # How long what is left of a refused body is read past, so that its client gets to see the answer.
 LINGERING_SECONDS = 5.0
+# Twice this is kept of a body that comes faster than it is stored.
+READ_BUFFER_BYTES = 32 * 1024
 
 log = structlog.get_logger()
 
@@ -54,6 +56,7 @@ def create_app(settings: Settings) -> web.Application:
             # A connection without a whole request head is closed, half-sent ones included.
             "keepalive_timeout": settings.header_timeout,
             "lingering_time": LINGERING_SECONDS,
+            "read_bufsize": READ_BUFFER_BYTES,
         },
     )
     app[SETTINGS] = settings

@@ -17,8 +17,8 @@ from aggsvc.http.pace import Pace
 from aggsvc.keys import ADMISSION, SETTINGS, TRANSFERS
 
 FIELD = "file"
-# Handed on in pieces of this size, so that a large upload costs few hops to the disk.
-CHUNK_BYTES = 256 * 1024
+# Handed on in pieces of about this size. Each upload under way holds a few of them.
+CHUNK_BYTES = 64 * 1024
 # What other fields may hold altogether; they are read past.
 OTHER_FIELDS_BYTES = 1024 * 1024
 # What a body may hold beside the file: the other fields, boundaries and headers.
