@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format types bench bench-memory bench-small crash-test lock clean
+.PHONY: help run test lint format types bench bench-memory bench-small crash-test overload-test hang-up-test lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -13,6 +13,12 @@ run: .venv/run.stamp ## Install what the service needs, start it and print its a
 
 test: .venv/dev.stamp ## Install what the tests need and run them
 	$(BIN)/python -m pytest
+
+overload-test: .venv/dev.stamp ## Offer ten times the work that can be done, for a minute
+	OVERLOAD_SECONDS=60 $(BIN)/python -m pytest -s --timeout=600 tests/process/test_overload.py
+
+hang-up-test: .venv/dev.stamp ## Hang up 1,000 times in each of 32 ways
+	HANG_UPS=1000 $(BIN)/python -m pytest --timeout=1800 tests/process/test_hang_ups.py
 
 lint: .venv/dev.stamp ## Check style and formatting
 	$(BIN)/ruff check .

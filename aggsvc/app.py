@@ -16,10 +16,22 @@ from aggsvc.errors import StoreUnavailable
 from aggsvc.events import EventHub
 from aggsvc.filetable import FileTable
 from aggsvc.health import Health
+from aggsvc.http.admission import Admission
+from aggsvc.http.pace import Transfers
 from aggsvc.http.problems import problem_middleware
 from aggsvc.http.streams import EventStreams
 from aggsvc.idempotency import IdempotencyKeys
-from aggsvc.keys import BACKENDS, EVENT_STREAMS, HEALTH, RECOVERY, SERVICE, SETTINGS, WORKERS
+from aggsvc.keys import (
+    ADMISSION,
+    BACKENDS,
+    EVENT_STREAMS,
+    HEALTH,
+    RECOVERY,
+    SERVICE,
+    SETTINGS,
+    TRANSFERS,
+    WORKERS,
+)
 from aggsvc.objects import FileObjects
 from aggsvc.processor import Processor, ProcessorLimits
 from aggsvc.recovery import Recovery
@@ -30,19 +42,33 @@ from web.views import setup_pages
 
 # How often idempotency keys that have expired are removed.
 EXPIRY_SECONDS = 600.0
+# How long what is left of a refused body is read past, so that its client gets to see the answer.
+LINGERING_SECONDS = 5.0
+# Twice this is kept of a body that comes faster than it is stored.
+READ_BUFFER_BYTES = 32 * 1024
 
 log = structlog.get_logger()
 
 
 def create_app(settings: Settings) -> web.Application:
     """The whole service, ready to run."""
-    app = web.Application(middlewares=[problem_middleware], handler_args={"auto_decompress": False})
+    app = web.Application(
+        middlewares=[problem_middleware],
+        handler_args={
+            "auto_decompress": False,
+            # A connection without a whole request head is closed, half-sent ones included.
+            "keepalive_timeout": settings.header_timeout,
+            "lingering_time": LINGERING_SECONDS,
+            "read_bufsize": READ_BUFFER_BYTES,
+        },
+    )
     app[SETTINGS] = settings
     app[EVENT_STREAMS] = EventStreams()
+    app[TRANSFERS] = Transfers()
     app.add_routes(ROUTES)
     setup_pages(app)
     app.cleanup_ctx.extend((engine_threads, backends, service, recovery, workers))
-    app.on_shutdown.extend((tell_of_stopping, end_event_streams))
+    app.on_shutdown.append(end_event_streams)
     return app
 
 
@@ -74,6 +100,9 @@ async def service(app: web.Application) -> AsyncIterator[None]:
     limits = ProcessorLimits(settings.processor_max_attempts, settings.max_sensors)
     processor = Processor(objects, files, engine, limits)
     app[WORKERS] = WorkerPool(opened.queue, processor.process, settings.processor_worker_count)
+    app[ADMISSION] = Admission(
+        settings.max_concurrent_uploads, settings.max_waiting_files, opened.queue.depth
+    )
     app[HEALTH] = Health(opened.objects, opened.table, opened.queue, app[WORKERS])
     app[RECOVERY] = Recovery(
         objects,
@@ -136,11 +165,19 @@ async def workers(app: web.Application) -> AsyncIterator[None]:
     await app[WORKERS].stop()
 
 
-async def tell_of_stopping(app: web.Application) -> None:
-    """Say at once that the service stops, for requests and jobs that run may take their time."""
-    log.info("stopping", jobs=app[WORKERS].busy, jobs_seconds=DRAIN_SECONDS)
+async def drain(app: web.Application) -> None:
+    """Take no new work, and let what is under way end: uploads and jobs, side by side.
+
+    aiohttp reads nothing more of a body once its own shutdown begins, so this comes before.
+    """
+    log.info(
+        "stopping", jobs=app[WORKERS].busy, transfers=len(app[TRANSFERS]), seconds=DRAIN_SECONDS
+    )
+    app[ADMISSION].close()
+    app[EVENT_STREAMS].close()
+    await asyncio.gather(app[WORKERS].stop(), app[TRANSFERS].finish(DRAIN_SECONDS))
 
 
 async def end_event_streams(app: web.Application) -> None:
-    """Open event streams would make the shutdown wait for its whole timeout."""
+    """Open event streams would make aiohttp's shutdown wait for its whole timeout."""
     app[EVENT_STREAMS].close()

@@ -8,12 +8,16 @@ AggsvcError
 ├── FileRejected            the engine cannot read the file: it ends `failed` with this message
 ├── InvalidRequest          400  the request is malformed
 │   ├── UnsupportedMedia    415  the body is of a kind or an encoding that is not taken
-│   └── KeyReused           422  the Idempotency-Key belongs to an upload of other bytes
+│   ├── KeyReused           422  the Idempotency-Key belongs to an upload of other bytes
+│   └── UnknownExpectation  417  the request expects what is not known
+├── TooSlow                 408  the client sent or took bytes too slowly
+├── TooLarge                413  the upload is larger than is taken
 ├── NotFound                404  no such file
 │   └── ObjectNotFound      no such object in the bucket
 ├── Conflict                409  the file is not in a state that allows this
 │   └── ConditionFailed     a conditional write found another version
 ├── ItemTooLarge            an item over 400 KB was refused
+├── Busy                    503  no new work is taken now
 └── StoreUnavailable        503  a store cannot read or write now
 
 Each carries one plain sentence that says what was wrong, where, and what would be right.
@@ -56,6 +60,18 @@ class KeyReused(InvalidRequest):
     """The Idempotency-Key belongs to an upload of other bytes."""
 
 
+class UnknownExpectation(InvalidRequest):
+    """The request's Expect is something else than 100-continue."""
+
+
+class TooSlow(AggsvcError):
+    """The client sends or takes bytes more slowly than it is waited for."""
+
+
+class TooLarge(AggsvcError):
+    """The upload is larger than MAX_UPLOAD_BYTES."""
+
+
 class NotFound(AggsvcError):
     """There is no file with this id."""
 
@@ -74,6 +90,10 @@ class ConditionFailed(Conflict):
 
 class ItemTooLarge(AggsvcError):
     """An item over DynamoDB's 400 KB."""
+
+
+class Busy(AggsvcError):
+    """No new work is taken now: there is enough of it, or the service stops."""
 
 
 class StoreUnavailable(AggsvcError):

@@ -4,6 +4,8 @@ from aiohttp import web
 
 from aggsvc.backends import Backends
 from aggsvc.health import Health
+from aggsvc.http.admission import Admission
+from aggsvc.http.pace import Transfers
 from aggsvc.http.streams import EventStreams
 from aggsvc.recovery import Recovery
 from aggsvc.service import Service
@@ -16,4 +18,6 @@ HEALTH = web.AppKey("HEALTH", Health)
 SERVICE = web.AppKey("SERVICE", Service)
 RECOVERY = web.AppKey("RECOVERY", Recovery)
 WORKERS = web.AppKey("WORKERS", WorkerPool)
+ADMISSION = web.AppKey("ADMISSION", Admission)
+TRANSFERS = web.AppKey("TRANSFERS", Transfers)
 EVENT_STREAMS = web.AppKey("EVENT_STREAMS", EventStreams)

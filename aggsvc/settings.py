@@ -19,6 +19,7 @@ def _named(path: object) -> object:
 
 
 Count = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 DataPath = Annotated[Path, BeforeValidator(_named)]
 # S3's rule for the names of buckets, as far as a pattern can say it.
 BucketName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
@@ -49,6 +50,13 @@ class Settings(BaseSettings):
     processor_engine: Literal["auto", "rows"] = "auto"
     processor_max_attempts: Count = 3
     max_sensors: Count = 2_000_000
+    max_upload_bytes: Count = 50_000_000_000
+    max_waiting_files: Count = 10_000
+    max_concurrent_uploads: Count = 256
+    max_connections: Count = 2_000
+    header_timeout: Seconds = 20
+    body_timeout: Seconds = 10
+    min_upload_rate: Count = 1_000
     backend: Literal["mock"] = "mock"
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000

@@ -63,7 +63,7 @@ MAY_IMPORT = {
     "web": {"aggsvc.http", "aggsvc.keys", "aggsvc.service"},
     "cli": {"aggsvc.engine"},
     "aggsvc.app": EVERYTHING,
-    "aggsvc.server": {"aggsvc.app", "aggsvc.settings"},
+    "aggsvc.server": {"aggsvc.app", "aggsvc.http", "aggsvc.settings"},
     "aggsvc.__main__": {"aggsvc.app", "aggsvc.server", "aggsvc.settings", "aggsvc.logs"},
 }
 WITHOUT_AIOHTTP = {

@@ -20,6 +20,13 @@ DEFAULTS = {
     "processor_max_attempts": 3,
     "backend": "mock",
     "max_sensors": 2_000_000,
+    "max_upload_bytes": 50_000_000_000,
+    "max_waiting_files": 10_000,
+    "max_concurrent_uploads": 256,
+    "max_connections": 2_000,
+    "header_timeout": 20.0,
+    "body_timeout": 10.0,
+    "min_upload_rate": 1_000,
 }
 
 
@@ -47,6 +54,13 @@ def test_each_variable_is_read_by_its_name(monkeypatch: pytest.MonkeyPatch) -> N
         "PROCESSOR_MAX_ATTEMPTS": "7",
         "BACKEND": "mock",
         "MAX_SENSORS": "9",
+        "MAX_UPLOAD_BYTES": "1000",
+        "MAX_WAITING_FILES": "1",
+        "MAX_CONCURRENT_UPLOADS": "2",
+        "MAX_CONNECTIONS": "3",
+        "HEADER_TIMEOUT": "0.5",
+        "BODY_TIMEOUT": "1.5",
+        "MIN_UPLOAD_RATE": "10",
     }
     for name, value in values.items():
         monkeypatch.setenv(name, value)
@@ -76,6 +90,16 @@ def test_each_variable_is_read_by_its_name(monkeypatch: pytest.MonkeyPatch) -> N
         ("PORT", "-1"),
         ("PORT", "http"),
         ("MAX_SENSORS", "0"),
+        ("MAX_UPLOAD_BYTES", "0"),
+        ("MAX_UPLOAD_BYTES", "1GB"),
+        ("MAX_WAITING_FILES", "0"),
+        ("MAX_CONCURRENT_UPLOADS", "0"),
+        ("MAX_CONNECTIONS", "0"),
+        ("HEADER_TIMEOUT", "0"),
+        ("HEADER_TIMEOUT", "inf"),
+        ("BODY_TIMEOUT", "-1"),
+        ("BODY_TIMEOUT", "nan"),
+        ("MIN_UPLOAD_RATE", "0"),
     ],
 )
 def test_a_bad_value_gives_one_line_that_names_the_variable(

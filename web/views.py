@@ -11,9 +11,9 @@ import jinja2
 from aiohttp import web
 
 from aggsvc.errors import AggsvcError, InvalidRequest
-from aggsvc.http.problems import status_of
-from aggsvc.http.uploads import open_uploads
-from aggsvc.keys import SERVICE
+from aggsvc.http.problems import HEADERS, status_of
+from aggsvc.http.uploads import no_continue_yet, open_uploads
+from aggsvc.keys import ADMISSION, SERVICE
 from aggsvc.model import Status
 
 FOLDER = Path(__file__).parent
@@ -55,7 +55,7 @@ def setup_pages(app: web.Application) -> None:
         (
             web.get("/", to_files, name="home"),
             web.get("/ui", files_page, name="files_page"),
-            web.post("/ui", upload_files, name="upload_files"),
+            web.post("/ui", upload_files, name="upload_files", expect_handler=no_continue_yet),
             web.get("/ui/files/{file_id}", file_page, name="file_page"),
             web.post("/ui/files/{file_id}/delete", delete_from_page, name="delete_from_page"),
             web.post(
@@ -75,7 +75,10 @@ async def page_error_middleware(request: web.Request, handler: Handler) -> web.S
         status = status_of(error)
         if not request.path.startswith("/ui") or status == HTTPStatus.INTERNAL_SERVER_ERROR:
             raise
-        return render("error.html", request, {"title": status.phrase, "detail": str(error)}, status)
+        context = {"title": status.phrase, "detail": str(error)}
+        page = render("error.html", request, context, status)
+        page.headers.update(HEADERS.get(status, {}))
+        return page
 
 
 async def to_files(_request: web.Request) -> web.Response:
@@ -91,12 +94,13 @@ async def files_page(request: web.Request) -> web.Response:
 async def upload_files(request: web.Request) -> web.Response:
     """POST /ui: keep each file of the form; refusals are shown above the list."""
     refused, accepted = [], 0
-    async for upload in open_uploads(request):
-        try:
-            await request.app[SERVICE].submit(upload.filename, upload.chunks)
-            accepted += 1
-        except InvalidRequest as error:
-            refused.append(f"{upload.filename}: {error}")
+    async with open_uploads(request) as uploads:
+        async for upload in uploads:
+            try:
+                await request.app[SERVICE].submit(upload.filename, upload.chunks)
+                accepted += 1
+            except InvalidRequest as error:
+                refused.append(f"{upload.filename}: {error}")
     if not refused and not accepted:
         refused.append("choose a CSV file first")
     if refused:
@@ -158,6 +162,7 @@ async def delete_from_page(request: web.Request) -> web.Response:
 
 async def reprocess_from_page(request: web.Request) -> web.Response:
     """POST /ui/files/{file_id}/reprocess: queue the file again and show it."""
+    request.app[ADMISSION].job()
     record = await request.app[SERVICE].reprocess(request.match_info["file_id"])
     raise web.HTTPSeeOther(f"/ui/files/{record.file_id}")
 

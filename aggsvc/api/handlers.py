@@ -11,13 +11,16 @@ from aiohttp import web
 from aggsvc.api.views import errors_as_csv, json_response, listed_view, record_view
 from aggsvc.errors import AggsvcError, InvalidRequest
 from aggsvc.http.uploads import open_upload
-from aggsvc.keys import EVENT_STREAMS, HEALTH, SERVICE
+from aggsvc.keys import ADMISSION, EVENT_STREAMS, HEALTH, SERVICE, SETTINGS, TRANSFERS
 from aggsvc.model import Status
 
 DEFAULT_LIMIT = 50
 MAX_FILES = 200
 MAX_SENSORS = 1000
 IDEMPOTENCY_KEY = re.compile("[!-~]{1,255}")
+# A client that takes an answer more slowly than uploads may come is waited for as long as this:
+# somebody may be reading it page by page.
+READING_SECONDS = 600.0
 
 log = structlog.get_logger()
 
@@ -25,8 +28,8 @@ log = structlog.get_logger()
 async def submit_file(request: web.Request) -> web.Response:
     """POST /files."""
     key = _idempotency_key(request)
-    upload = await open_upload(request)
-    sent = await request.app[SERVICE].submit_once(key, upload.filename, upload.chunks)
+    async with open_upload(request) as upload:
+        sent = await request.app[SERVICE].submit_once(key, upload.filename, upload.chunks)
     headers = {"Location": f"/files/{sent.record.file_id}"}
     if sent.is_replay:
         headers["Idempotency-Replayed"] = "true"
@@ -99,6 +102,7 @@ async def delete_file(request: web.Request) -> web.Response:
 
 async def reprocess_file(request: web.Request) -> web.Response:
     """POST /files/{file_id}/reprocess."""
+    request.app[ADMISSION].job()
     record = await request.app[SERVICE].reprocess(_file_id(request))
     return json_response(record_view(record), status=HTTPStatus.ACCEPTED)
 
@@ -137,9 +141,11 @@ async def _stream(
     await response.prepare(request)
     if request.method == "HEAD":
         return response
+    floor = request.app[SETTINGS].min_upload_rate
     try:
-        async for chunk in chunks:
-            await response.write(chunk)
+        with request.app[TRANSFERS].begin(floor, READING_SECONDS) as pace:
+            async for chunk in chunks:
+                await pace.send(response.write(chunk), len(chunk))
     except AggsvcError as error:  # too late for another answer; what was sent must not look whole
         log.warning("answer broken off", path=request.path, reason=str(error))
         if request.transport is not None:

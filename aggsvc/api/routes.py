@@ -3,9 +3,10 @@
 from aiohttp import web
 
 from aggsvc.api import handlers
+from aggsvc.http.uploads import no_continue_yet
 
 ROUTES = (
-    web.post("/files", handlers.submit_file, name="submit_file"),
+    web.post("/files", handlers.submit_file, name="submit_file", expect_handler=no_continue_yet),
     web.get("/files", handlers.list_files, name="list_files"),
     web.get("/files/{file_id}", handlers.get_file, name="get_file"),
     web.delete("/files/{file_id}", handlers.delete_file, name="delete_file"),

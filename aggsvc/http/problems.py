@@ -2,23 +2,33 @@
 
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from typing import cast
 
 import orjson
 import structlog
 from aiohttp import web
+from aiohttp.hdrs import CONTENT_ENCODING
 
 from aggsvc.errors import (
     AggsvcError,
+    Busy,
     Conflict,
     InvalidRequest,
     KeyReused,
     NotFound,
     StoreUnavailable,
+    TooLarge,
+    TooSlow,
+    UnknownExpectation,
     UnsupportedMedia,
 )
 
 PROBLEM_JSON = "application/problem+json"
-RETRY_SECONDS = "5"
+# What an answer of this status has to say beside its problem.
+HEADERS = {
+    HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": "5"},
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: {"Accept-Encoding": "identity"},
+}
 
 STATUSES: dict[type[AggsvcError], HTTPStatus] = {
     InvalidRequest: HTTPStatus.BAD_REQUEST,
@@ -26,6 +36,10 @@ STATUSES: dict[type[AggsvcError], HTTPStatus] = {
     Conflict: HTTPStatus.CONFLICT,
     UnsupportedMedia: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
+    UnknownExpectation: HTTPStatus.EXPECTATION_FAILED,
+    TooSlow: HTTPStatus.REQUEST_TIMEOUT,
+    TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    Busy: HTTPStatus.SERVICE_UNAVAILABLE,
     StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
@@ -36,21 +50,32 @@ log = structlog.get_logger()
 
 @web.middleware
 async def problem_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer every error with problem details; what is not foreseen is logged and 500."""
+    """Answer every error with problem details; what is not foreseen is logged and 500.
+
+    The connection ends with a refusal that leaves some of the request's body unread.
+    """
+    answer = await _answer(request, handler)
+    if answer.status >= HTTPStatus.BAD_REQUEST and not request.content.is_eof():
+        answer.force_close()
+    return answer
+
+
+async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
+        _refuse_encoded(request)
         return await handler(request)
     except AggsvcError as error:
         status = status_of(error)
         if status == HTTPStatus.INTERNAL_SERVER_ERROR:
             log.exception("request broke", method=request.method, path=request.path)
-        elif status == HTTPStatus.SERVICE_UNAVAILABLE:
+        elif isinstance(error, StoreUnavailable):
             log.warning("request refused", path=request.path, reason=str(error))
         return problem(status, str(error))
     except web.HTTPException as error:
         if error.status < HTTPStatus.BAD_REQUEST:
             raise
         return _of_http_exception(request, error)
-    except ConnectionError:
+    except (ConnectionError, TimeoutError):
         log.info("client hung up", method=request.method, path=request.path)
         return web.Response(status=HTTPStatus.BAD_REQUEST)  # that nobody reads
     except Exception:
@@ -61,13 +86,28 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
 def problem(status: HTTPStatus, detail: str) -> web.Response:
     """A problem details answer with that one sentence."""
     body = {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail}
-    headers = {"Retry-After": RETRY_SECONDS} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
     return web.Response(
         status=status,
         body=orjson.dumps(body, option=orjson.OPT_APPEND_NEWLINE),
         content_type=PROBLEM_JSON,
-        headers=headers,
+        headers=HEADERS.get(status),
     )
+
+
+def problem_bytes(detail: str) -> bytes:
+    """A whole 503 with that problem, for a connection that is to be closed unheard."""
+    answer = problem(HTTPStatus.SERVICE_UNAVAILABLE, detail)
+    body = cast(bytes, answer.body)
+    fields = {**answer.headers, "Content-Length": len(body), "Connection": "close"}
+    lines = (f"{name}: {value}" for name, value in fields.items())
+    head = f"HTTP/1.1 {answer.status} {answer.reason}\r\n" + "\r\n".join(lines)
+    return head.encode() + b"\r\n\r\n" + body
+
+
+def _refuse_encoded(request: web.Request) -> None:
+    encodings = request.headers.getall(CONTENT_ENCODING, [])
+    if any(encoding.strip().lower() != "identity" for encoding in encodings):
+        raise UnsupportedMedia("the body has a Content-Encoding; send it as it is")
 
 
 def status_of(error: AggsvcError) -> HTTPStatus:

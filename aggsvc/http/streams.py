@@ -15,6 +15,7 @@ class EventStreams:
 
     def __init__(self) -> None:
         self._open: set[asyncio.Task[object]] = set()
+        self._closed = False
 
     async def send(self, request: web.Request, events: AsyncIterable[Event]) -> web.StreamResponse:
         """Stream the events until they end, the client goes away or the server stops.
@@ -25,6 +26,8 @@ class EventStreams:
             sending = asyncio.create_task(_send_all(response, events))
             pinging = asyncio.create_task(response.wait())
             self._open.add(sending)
+            if self._closed:
+                sending.cancel()
             try:
                 await asyncio.wait({sending, pinging}, return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -32,12 +35,20 @@ class EventStreams:
                 sending.cancel()
                 pinging.cancel()
                 await asyncio.wait({sending, pinging})
+                _give_up_on_no_reader(request)
         return response
 
     def close(self) -> None:
-        """End every stream."""
+        """End every stream, and from now on each that begins."""
+        self._closed = True
         for sending in self._open:
             sending.cancel()
+
+
+def _give_up_on_no_reader(request: web.Request) -> None:
+    # The end of the answer would wait for room that this client does not make.
+    if request.protocol.writing_paused and request.transport is not None:
+        request.transport.abort()
 
 
 async def _send_all(response: EventSourceResponse, events: AsyncIterable[Event]) -> None:

@@ -1,6 +1,7 @@
 """A real server in a process of its own, which the tests may stop, kill and start again."""
 
 import asyncio
+import contextlib
 import io
 import os
 import signal
@@ -59,9 +60,34 @@ class ServerProcess:
     async def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """Send the signal to the process started last, and return its exit status."""
         assert self._process
+        self.signal(how)
+        return await asyncio.wait_for(self._process.wait(), DEADLINE + 10)
+
+    def signal(self, how: signal.Signals) -> None:
+        """Send the signal, unless the process has ended."""
+        assert self._process
         if self._process.returncode is None:
             self._process.send_signal(how)
-        return await asyncio.wait_for(self._process.wait(), DEADLINE + 10)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port on which it listens."""
+        host, port = self.url.removeprefix("http://").split(":")
+        return host, int(port)
+
+    @property
+    def pid(self) -> int:
+        """The id of the process started last."""
+        assert self._process
+        return self._process.pid
+
+    def descriptors(self, kind: str = "") -> int:
+        """How many descriptors the process has open whose target begins with `kind`."""
+        found = 0
+        for entry in Path(f"/proc/{self.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                found += str(entry.readlink()).startswith(kind)
+        return found
 
     def log(self) -> str:
         """What all its processes have logged."""

@@ -1,0 +1,62 @@
+"""Whether new work is taken: decided from the head of a request, before any of its body is read."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import structlog
+
+from aggsvc.errors import Busy
+
+# Between two lines of the log that say that work is refused.
+QUIET_SECONDS = 10.0
+
+log = structlog.get_logger()
+
+
+class Admission:
+    """Lets in at most `max_uploads` at a time, and none where `max_waiting` files wait.
+
+    An upload under way counts as a file that waits, so that there are never more than that.
+    """
+
+    def __init__(self, max_uploads: int, max_waiting: int, waiting: Callable[[], int]) -> None:
+        self._max_uploads = max_uploads
+        self._max_waiting = max_waiting
+        self._waiting = waiting
+        self._uploads = 0
+        self._closed = False
+        self._refused = 0
+        self._quiet_until = 0.0
+
+    @contextmanager
+    def upload(self) -> Iterator[None]:
+        """A place for one upload, as long as the context is open; raises Busy."""
+        if self._uploads >= self._max_uploads:
+            self._refuse(
+                f"as many uploads are under way as may ({self._uploads:,}); try again later"
+            )
+        self.job()
+        self._uploads += 1
+        try:
+            yield
+        finally:
+            self._uploads -= 1
+
+    def job(self) -> None:
+        """Raises Busy unless another file may be queued."""
+        if self._closed:
+            self._refuse("the service is stopping; try again when it has started")
+        if self._waiting() + self._uploads >= self._max_waiting:
+            self._refuse(f"as many files wait as may ({self._max_waiting:,}); try again later")
+
+    def close(self) -> None:
+        """Take no more work: the service stops."""
+        self._closed = True
+
+    def _refuse(self, why: str) -> None:
+        self._refused += 1
+        if time.monotonic() >= self._quiet_until:
+            log.warning("new work refused", reason=why, refused=self._refused)
+            self._quiet_until = time.monotonic() + QUIET_SECONDS
+        raise Busy(why)
