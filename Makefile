@@ -3,16 +3,19 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format types bench-small bench-rows lock clean
+.PHONY: help run test power-loss-test lint format types bench-small bench-rows lock clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 run: .venv/run.stamp ## Install what the service needs, start it and print its address
 	@$(BIN)/python -m aggsvc
 
 test: .venv/dev.stamp ## Install what the tests need and run them
 	$(BIN)/python -m pytest
+
+power-loss-test: .venv/dev.stamp ## Lose the power at every step of 20 scripted runs of the stores
+	POWER_LOSS_RUNS=20 $(BIN)/python -m pytest --timeout 600 tests/mocks/test_power_loss.py
 
 lint: .venv/dev.stamp ## Check style and formatting
 	$(BIN)/ruff check .

@@ -134,6 +134,16 @@ async def test_a_flipped_bit_before_the_last_commit_refuses_the_start(tmp_path):
     assert len(await items(path)) == 4
 
 
+async def test_what_a_crash_left_half_written_is_removed_at_open(tmp_path):
+    path = tmp_path / "db.json"
+    await written(path, 1)
+    for name in (f".tmp-db.json-{'0' * 32}", ".tmp-db.json-mine", f".tmp-other.json-{'0' * 32}"):
+        (tmp_path / name).write_bytes(b"half")
+    assert len(await items(path)) == 1
+    assert names(tmp_path)[:2] == [".tmp-db.json-mine", f".tmp-other.json-{'0' * 32}"]
+    assert len(names(tmp_path)) == 3
+
+
 async def test_compaction_keeps_the_files_as_small_as_the_state(small, tmp_path):
     path = tmp_path / "db.json"
     async with opened_table(path) as table:
