@@ -14,6 +14,8 @@ AggsvcError
 │   └── ConditionFailed     a conditional write found another version
 ├── ItemTooLarge            an item over 400 KB was refused
 └── StoreUnavailable        503  a store cannot read or write now
+    ├── StoreReadOnly       its disk failed to keep a write: nothing is written until the restart
+    └── StoreFull           507  there is no room for a write
 
 Each carries one plain sentence that says what was wrong, where, and what would be right.
 """
@@ -72,4 +74,21 @@ class ItemTooLarge(AggsvcError):
 
 
 class StoreUnavailable(AggsvcError):
-    """A store cannot read or write now."""
+    """A store cannot read or write now; its text names files, `public` is for clients."""
+
+    public = "a store cannot read or write now; try again later (the service's log says why)"
+
+
+class StoreReadOnly(StoreUnavailable):
+    """A store's disk failed to keep a write, so that no other is taken until the restart."""
+
+    public = (
+        "a store is read-only since its disk failed to keep a write; whoever runs the service must "
+        "check the disk and restart it"
+    )
+
+
+class StoreFull(StoreUnavailable):
+    """There is no room for a write, of which nothing was kept."""
+
+    public = "there is no room on the service's disk; try again when there is, or send less at once"

@@ -29,15 +29,23 @@ import aiofiles
 import aiofiles.os
 from aiofiles.threadpool.binary import AsyncBufferedReader
 
-from aggsvc.errors import DataLocked, StartRefused, StoreUnavailable
+from aggsvc.errors import (
+    DataLocked,
+    StartRefused,
+    StoreFull,
+    StoreReadOnly,
+    StoreUnavailable,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+# No room, no quota, or the file larger than this process may make it (RLIMIT_FSIZE).
+FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 CHUNK = 256 * 1024  # bytes read or written per hop
 
 
-class SyncFailed(StoreUnavailable):
+class SyncFailed(StoreReadOnly):
     """An fsync failed: what it was for may be lost, and a second one could not tell."""
 
 
@@ -126,11 +134,12 @@ class Disk:
 
 @contextmanager
 def _available(doing: str, path: Path) -> Iterator[None]:
-    """Translate an OSError into StoreUnavailable."""
+    """Translate an OSError into StoreUnavailable, StoreFull among it."""
     try:
         yield
     except OSError as error:
-        raise StoreUnavailable(f"cannot {doing} {path}: {error.strerror}") from error
+        kind = StoreFull if error.errno in FULL else StoreUnavailable
+        raise kind(f"cannot {doing} {path}: {error.strerror}") from error
 
 
 @contextmanager
@@ -164,9 +173,9 @@ class WriteGate:
         self._cause: SyncFailed | None = None
 
     def check(self) -> None:
-        """Raise StoreUnavailable if the gate is shut."""
+        """Raise StoreReadOnly if the gate is shut."""
         if self._cause:
-            raise StoreUnavailable(
+            raise StoreReadOnly(
                 f"{self._store} is read-only since an fsync failed ({self._cause}); "
                 "check the disk, then restart the service"
             ) from self._cause
@@ -184,7 +193,8 @@ class WriteGate:
 class Files:
     """The pool of threads for file I/O and what is done in it. Close it last.
 
-    Failures are StoreUnavailable, and SyncFailed where it was an fsync.
+    Failures are StoreUnavailable: StoreFull where there is no room, SyncFailed where it was an
+    fsync.
     """
 
     def __init__(self, *, threads: int = 8, disk: Disk | None = None) -> None:

@@ -11,7 +11,7 @@ import jinja2
 from aiohttp import web
 
 from aggsvc.errors import AggsvcError, InvalidRequest
-from aggsvc.http.problems import status_of
+from aggsvc.http.problems import refusal
 from aggsvc.http.uploads import open_uploads
 from aggsvc.keys import SERVICE
 from aggsvc.model import Status
@@ -62,10 +62,10 @@ async def page_error_middleware(request: web.Request, handler: Handler) -> web.S
     try:
         return await handler(request)
     except AggsvcError as error:
-        status = status_of(error)
-        if not request.path.startswith("/ui") or status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        if not request.path.startswith("/ui"):
             raise
-        return render("error.html", request, {"title": status.phrase, "detail": str(error)}, status)
+        status, detail = refusal(request, error)
+        return render("error.html", request, {"title": status.phrase, "detail": detail}, status)
 
 
 async def to_files(_request: web.Request) -> web.Response:

@@ -12,6 +12,7 @@ from aggsvc.errors import (
     Conflict,
     InvalidRequest,
     NotFound,
+    StoreFull,
     StoreUnavailable,
     UnsupportedMedia,
 )
@@ -25,7 +26,9 @@ STATUSES: dict[type[AggsvcError], HTTPStatus] = {
     Conflict: HTTPStatus.CONFLICT,
     UnsupportedMedia: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    StoreFull: HTTPStatus.INSUFFICIENT_STORAGE,
 }
+INTERNAL = "an internal error; see the log"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -38,12 +41,7 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
     try:
         return await handler(request)
     except AggsvcError as error:
-        status = status_of(error)
-        if status == HTTPStatus.INTERNAL_SERVER_ERROR:
-            log.exception("request broke", method=request.method, path=request.path)
-        elif status == HTTPStatus.SERVICE_UNAVAILABLE:
-            log.warning("request refused", path=request.path, reason=str(error))
-        return problem(status, str(error))
+        return problem(*refusal(request, error))
     except web.HTTPException as error:
         if error.status < HTTPStatus.BAD_REQUEST:
             raise
@@ -53,7 +51,7 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
         return web.Response(status=HTTPStatus.BAD_REQUEST)  # that nobody reads
     except Exception:
         log.exception("request broke", method=request.method, path=request.path)
-        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "an internal error; see the log")
+        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, INTERNAL)
 
 
 def problem(status: HTTPStatus, detail: str) -> web.Response:
@@ -66,6 +64,21 @@ def problem(status: HTTPStatus, detail: str) -> web.Response:
         content_type=PROBLEM_JSON,
         headers=headers,
     )
+
+
+def refusal(request: web.Request, error: AggsvcError) -> tuple[HTTPStatus, str]:
+    """The status and the sentence that answer an error of ours.
+
+    What only the operator may know, such as the paths of files, is logged instead.
+    """
+    status = status_of(error)
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.error("request broke", method=request.method, path=request.path, exc_info=error)
+        return status, INTERNAL
+    if isinstance(error, StoreUnavailable):
+        log.warning("request refused", path=request.path, reason=str(error))
+        return status, error.public
+    return status, str(error)
 
 
 def status_of(error: AggsvcError) -> HTTPStatus:

@@ -15,6 +15,8 @@ from aggsvc.errors import (
     DataLocked,
     InvalidRequest,
     StartRefused,
+    StoreFull,
+    StoreReadOnly,
     StoreUnavailable,
 )
 from aggsvc.ports import FILES_SCHEMA
@@ -245,7 +247,7 @@ async def test_a_full_disk_refuses_writes_until_there_is_room(table, disk, tmp_p
         results = await asyncio.gather(
             *(put(table, record("k1", version=v)) for v in (2, 3)), return_exceptions=True
         )
-        assert [type(result) for result in results] == [StoreUnavailable, StoreUnavailable]
+        assert [type(result) for result in results] == [StoreFull, StoreFull]
         disk.room = None
         assert (await table.get_item(TABLE, "k1"))["version"] == 1
         await table.put_item(TABLE, record("k1"), expected_version=1)
@@ -262,7 +264,7 @@ async def test_what_is_stacked_on_a_failed_write_fails_with_it(table, disk):
     await asyncio.sleep(0)
     second = asyncio.create_task(table.put_item(TABLE, record("a", version=3), expected_version=2))
     results = await asyncio.gather(first, second, return_exceptions=True)
-    assert [type(result) for result in results] == [StoreUnavailable, StoreUnavailable]
+    assert [type(result) for result in results] == [StoreFull, StoreFull]
     disk.room = None
     await table.put_item(TABLE, record("a", version=2), expected_version=1)
 
@@ -278,11 +280,11 @@ async def test_a_reader_sees_only_what_is_on_disk(table):
 async def test_a_failed_fsync_makes_the_table_read_only(table, disk):
     await put(table, record("a"))
     disk.syncs_fail = True
-    with pytest.raises(StoreUnavailable, match="failed to keep"):
+    with pytest.raises(StoreReadOnly, match="failed to keep"):
         await put(table, record("b"))
     disk.syncs_fail = False
     for refused in (put(table, record("c")), table.delete_item(TABLE, "a"), table.check()):
-        with pytest.raises(StoreUnavailable, match="read-only"):
+        with pytest.raises(StoreReadOnly, match="read-only"):
             await refused
     assert await scanned(table) == ["a"]
 

@@ -12,7 +12,14 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from aggsvc.errors import DataLocked, InvalidRequest, StartRefused, StoreUnavailable
+from aggsvc.errors import (
+    DataLocked,
+    InvalidRequest,
+    StartRefused,
+    StoreFull,
+    StoreReadOnly,
+    StoreUnavailable,
+)
 from mocks.files import Disk, Files
 from mocks.s3 import MockS3
 from tests.conftest import DEADLINE, until
@@ -95,7 +102,7 @@ async def test_a_put_cancelled_while_data_arrives_leaves_the_old_object(store, t
 async def test_a_full_disk_refuses_the_put_and_later_ones_work(store, disk, tmp_path):
     await store.put_object(BUCKET, "a", stream(b"old"))
     disk.room = 3
-    with pytest.raises(StoreUnavailable, match="No space left"):
+    with pytest.raises(StoreFull, match="No space left"):
         await store.put_object(BUCKET, "a", stream(b"x" * 600_000))
     with pytest.raises(StoreUnavailable):
         await store.check()
@@ -109,7 +116,7 @@ async def test_a_full_disk_refuses_the_put_and_later_ones_work(store, disk, tmp_
 async def test_a_failed_fsync_makes_the_store_read_only(store, disk, tmp_path):
     await store.put_object(BUCKET, "a", stream(b"old"))
     disk.syncs_fail = True
-    with pytest.raises(StoreUnavailable, match="failed to keep"):
+    with pytest.raises(StoreReadOnly, match="failed to keep"):
         await store.put_object(BUCKET, "b", stream(b"x"))
     disk.syncs_fail = False
     for refused in (
@@ -117,7 +124,7 @@ async def test_a_failed_fsync_makes_the_store_read_only(store, disk, tmp_path):
         store.delete_object(BUCKET, "a"),
         store.check(),
     ):
-        with pytest.raises(StoreUnavailable, match="read-only"):
+        with pytest.raises(StoreReadOnly, match="read-only"):
             await refused
     assert await read(store, "a") == b"old"
     assert names(tmp_path / "s3") == ["a"]
