@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,34 @@ async def test_a_journal_cut_at_any_byte_of_its_last_records_loses_only_those(tm
         torn = cut - ends[whole - 1]
         expected = [(str(journal_of(path)), ends[whole - 1], torn)] if torn else []
         assert [(log["file"], log["offset"], log["bytes"]) for log in logs] == expected
+
+
+async def test_the_last_records_zeroed_from_any_byte_on_lose_only_those(tmp_path):
+    """As after a power loss between the file's new size and its bytes; one commit may be so."""
+    path = tmp_path / "db.json"
+    data = await written(path, 6)
+    ends = [i + 1 for i, byte in enumerate(data) if byte == 10]
+    for start in range(ends[2], len(data)):
+        journal_of(path).write_bytes(data[:start] + bytes(len(data) - start))
+        whole = sum(end <= start for end in ends)
+        with capture_logs() as logs:
+            assert list(await items(path)) == [f"k{i}" for i in range(whole)]
+        assert [(log["log_level"], log["offset"]) for log in logs] == [("warning", ends[whole - 1])]
+        assert journal_of(path).stat().st_size == ends[whole - 1]
+
+
+async def test_a_bit_flipped_anywhere_in_the_last_record_loses_only_that(tmp_path):
+    """In each field of it: checksum, since, table, key, every attribute, and the line's end."""
+    path = tmp_path / "db.json"
+    data = await written(path, 4)
+    start = data.rindex(b"\n", 0, -1) + 1
+    for at in range(start, len(data)):
+        flipped = data[at] ^ 1 << at % 8
+        journal_of(path).write_bytes(data[:at] + bytes([flipped]) + data[at + 1 :])
+        with capture_logs() as logs:
+            assert list(await items(path)) == ["k0", "k1", "k2"]
+        assert [(log["log_level"], log["offset"]) for log in logs] == [("warning", start)]
+        assert journal_of(path).read_bytes() == data[:start]
 
 
 @pytest.mark.parametrize("tail", [b"\0" * 5000, b"\n", b"\xff\xfe\n\n", b'{"crc":"00000000",'])
@@ -349,10 +378,17 @@ async def test_100_000_items_open_fast_and_never_hold_the_loop(tmp_path, stall):
     started = clock()
     async with opened_table(path) as table:
         assert clock() - started < 5
-        await put(table, record("k1"))  # the journal is past its size: this begins a compaction
-        stall()
-        for _ in range(20):
-            await put(table, record("k2"))
-            await table.query(TABLE, search="nothing")
-        assert stall() < 0.1  # ten milliseconds, and what a busy machine adds
-    assert sorted(names(tmp_path)) == ["db.json", "db.json.journal.1"]
+        stalls = [await compact(table, path, stall) for _ in range(2)]
+        assert max(stalls) < 0.03  # ten milliseconds, on a machine that is three times slower
+    assert sorted(names(tmp_path)) == ["db.json", "db.json.journal.2"]
+
+
+async def compact(table: MockDynamoDB, path: Path, stall: Callable[[], float]) -> float:
+    """Write until the next snapshot is there; the longest work that held the loop meanwhile."""
+    before = path.stat().st_ino if path.exists() else None
+    await asyncio.sleep(0.05)
+    stall()
+    await table.query(TABLE, search="nothing")
+    while not path.exists() or path.stat().st_ino == before or len(names(path.parent)) > 2:
+        await put(table, record("k1", text="x" * 390_000))
+    return stall()
