@@ -9,7 +9,7 @@ written whole or not at all, but those of one write independently of each other.
 import errno
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum, auto
 from itertools import product
@@ -109,12 +109,14 @@ class Drive:
 
 
 class SimulatedDisk(Disk):
-    """A process's way to a drive. From step `ends_at` on the process is dead: nothing is done."""
+    """A process's way to a drive; once `is_killed` of the steps so far, it does nothing more."""
 
-    def __init__(self, drive: Drive, ends_at: int | None = None) -> None:
+    def __init__(
+        self, drive: Drive, is_killed: Callable[[Sequence[Step]], bool] = lambda _steps: False
+    ) -> None:
         super().__init__()
         self._drive = drive
-        self._ends_at = ends_at
+        self._is_killed = is_killed
         self._open: dict[int, int] = {}
 
     def create(self, path: Path) -> int:
@@ -172,7 +174,7 @@ class SimulatedDisk(Disk):
     @contextmanager
     def _step(self) -> Iterator[None]:
         with self._drive.lock:
-            if self._ends_at is not None and len(self._drive.steps) >= self._ends_at:
+            if self._is_killed(self._drive.steps):
                 raise OSError(errno.EIO, "the process is dead")
             yield
 

@@ -7,7 +7,7 @@ import asyncio
 import hashlib
 import os
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +34,7 @@ from tests.mocks.simulated_disk import (
     NoSyncDisk,
     Rename,
     SimulatedDisk,
+    Step,
     SyncFile,
     SyncFolder,
     Unlink,
@@ -46,7 +47,7 @@ from tests.mocks.simulated_disk import (
 
 SEEDS = range(int(os.environ.get("POWER_LOSS_RUNS", "1")))
 SAMPLES = 3  # crashes at each step of which chance decides what survives
-KILLS = 12  # steps behind which a process is killed, in each run
+KILLS = 6  # moments by chance at which a process is killed, in each run
 LAST_KILL = 90
 
 ITEM, OBJECT = "item", "object"
@@ -344,12 +345,13 @@ async def live(
     seed: int,
     *,
     disk: type[SimulatedDisk] = SimulatedDisk,
-    ends_at: int | None = None,
+    is_killed: Callable[[Sequence[Step]], bool] | None = None,
     rounds: int = 2,
 ) -> None:
-    """One process's life with the stores on the drive; it is killed behind step `ends_at`."""
-    with many_steps(), suppress(StartRefused) if ends_at else nullcontext():
-        async with opened(drive.root, Files(disk=disk(drive, ends_at))) as stores:
+    """One process's life with the stores on the drive, until it has done all or is killed."""
+    using = disk(drive, is_killed) if is_killed else disk(drive)
+    with many_steps(), suppress(StartRefused) if is_killed else nullcontext():
+        async with opened(drive.root, Files(disk=using)) as stores:
             seen = await require_promises(stores, ledger, len(drive.steps))
             for key, value in seen.items():
                 ledger.saw(key, value)
@@ -368,20 +370,48 @@ async def test_a_power_loss_at_any_step_loses_nothing_that_was_acknowledged(
     await surveyor.survey(drive, ledger, torn_crashes(drive, random.Random(seed), SAMPLES))
 
 
+def behind(kind: type[Any], path: str) -> Callable[[Sequence[Step]], bool]:
+    """Whether the step done last is of this kind, on a path that ends so."""
+    return lambda steps: (
+        bool(steps) and isinstance(steps[-1], kind) and steps[-1].path.endswith(path)
+    )
+
+
+def kills_by_chance(seed: int) -> Iterator[Callable[[Sequence[Step]], bool]]:
+    """At moments spread over the whole run."""
+    width = LAST_KILL // KILLS
+    for first in range(1, LAST_KILL, width):
+        moment = first + random.Random(f"{seed} {first}").randrange(width)
+        yield lambda steps, moment=moment: len(steps) >= moment
+
+
+# Between a change of a folder's names and the fsync that makes it last.
+NAMED_KILLS = [
+    behind(MakeFolder, "s3"),
+    behind(MakeFolder, "db"),
+    behind(MakeFolder, BUCKET),
+    behind(Create, ".journal.0"),
+    behind(Rename, "upload"),
+    behind(Unlink, "upload"),
+    behind(Create, ".journal.1"),
+    behind(Rename, "db.json"),
+    behind(Unlink, ".journal.0"),
+]
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_a_power_loss_after_a_kill_and_a_restart_loses_nothing(
     tmp_path: Path, surveyor: Surveyor, seed: int
 ) -> None:
     """What the restarted process shows is durable, also where the killed one had not synced it."""
-    width = LAST_KILL // KILLS
-    for first in range(1, LAST_KILL, width):
-        ends_at = first + random.Random(f"{seed} {first}").randrange(width)
-        drive = new_drive(tmp_path / f"live-{ends_at}")
+    for number, is_killed in enumerate([*NAMED_KILLS, *kills_by_chance(seed)]):
+        drive = new_drive(tmp_path / f"live-{number}")
         ledger = Ledger(drive)
-        await live(drive, ledger, "a", seed, ends_at=ends_at)
-        assert len(drive.steps) == ends_at
+        await live(drive, ledger, "a", seed, is_killed=is_killed)
+        assert is_killed(drive.steps)
+        killed_at = len(drive.steps)
         await live(drive, ledger, "b", seed, rounds=1)
-        await surveyor.survey(drive, ledger, crashes(drive, since=ends_at))
+        await surveyor.survey(drive, ledger, crashes(drive, since=killed_at))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
