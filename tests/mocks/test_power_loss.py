@@ -26,6 +26,7 @@ from mocks.s3 import MockS3
 from tests.contracts.metadata_table import TABLE, record, scanned
 from tests.contracts.object_store import BUCKET, read, stream
 from tests.mocks.simulated_disk import (
+    TEARS,
     Crash,
     Create,
     Drive,
@@ -385,8 +386,20 @@ def kills_by_chance(seed: int) -> Iterator[Callable[[Sequence[Step]], bool]]:
         yield lambda steps, moment=moment: len(steps) >= moment
 
 
-# Between a change of a folder's names and the fsync that makes it last.
+def behind_records(drive: Drive, count: int) -> Callable[[Sequence[Step]], bool]:
+    """Whether so many more writes of records are on the drive than now."""
+    before = len(drive.steps)
+    return lambda steps: sum(writes_records(step) for step in steps[before:]) >= count
+
+
+def writes_records(step: Step) -> bool:
+    """Whether the step writes records, to the journal or a snapshot."""
+    return isinstance(step, Write) and b'"table":' in step.data
+
+
+# Between a change and the fsync that makes it last.
 NAMED_KILLS = [
+    lambda steps: any(map(writes_records, steps)),
     behind(MakeFolder, "s3"),
     behind(MakeFolder, "db"),
     behind(MakeFolder, BUCKET),
@@ -414,20 +427,32 @@ async def test_a_power_loss_after_a_kill_and_a_restart_loses_nothing(
         await surveyor.survey(drive, ledger, crashes(drive, since=killed_at))
 
 
+def has_torn_record(drive: Drive, crash: Crash) -> bool:
+    """Whether a write of records, to the journal or a snapshot, is on the drive in part."""
+    return any(
+        fate in TEARS and writes_records(drive.steps[at]) for at, fate in crash.fates.items()
+    )
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_a_power_loss_amid_the_start_after_a_power_loss_loses_nothing(
     tmp_path: Path, drive: Drive, surveyor: Surveyor, seed: int
 ) -> None:
+    """Nor does what is written after such a start, when it is started yet again."""
     ledger = Ledger(drive)
     await live(drive, ledger, "k", seed)
     generator = random.Random(seed)
-    crashed = generator.sample(list(torn_crashes(drive, generator, SAMPLES)), 40)
-    for number, crash in enumerate(crashed):
+    crashed = list(torn_crashes(drive, generator, SAMPLES))
+    torn = [crash for crash in crashed if has_torn_record(drive, crash)]
+    for number, crash in enumerate(generator.sample(crashed, 25) + generator.sample(torn, 15)):
         write_image(crash.image, tmp_path / f"again-{number}")
         again = Drive(tmp_path / f"again-{number}")
         after = ledger.after(crash.moment, again)
         await live(again, after, "", seed, rounds=0)
         await surveyor.survey(again, after, crashes(again))
+        # Killed before a snapshot hides what the journal has become.
+        await live(again, after, "later", seed, is_killed=behind_records(again, 3))
+        await live(again, after, "", seed, rounds=0)
 
 
 class NoFileSyncs(SimulatedDisk):
