@@ -3,10 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format types bench bench-memory bench-small crash-test overload-test hang-up-test lock clean
+.PHONY: help run test lint format types bench bench-memory bench-small crash-test overload-test
+.PHONY: hang-up-test power-loss-test lock clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 run: .venv/run.stamp ## Install what the service needs, start it and print its address
 	@$(BIN)/python -m aggsvc
@@ -19,6 +20,9 @@ overload-test: .venv/dev.stamp ## Offer ten times the work that can be done, for
 
 hang-up-test: .venv/dev.stamp ## Hang up 1,000 times in each of 32 ways
 	HANG_UPS=1000 $(BIN)/python -m pytest --timeout=1800 tests/process/test_hang_ups.py
+
+power-loss-test: .venv/dev.stamp ## Lose the power at every step of 20 scripted runs of the stores
+	POWER_LOSS_RUNS=20 $(BIN)/python -m pytest --timeout 600 tests/mocks/test_power_loss.py
 
 lint: .venv/dev.stamp ## Check style and formatting
 	$(BIN)/ruff check .

@@ -19,6 +19,9 @@ AggsvcError
 ├── ItemTooLarge            an item over 400 KB was refused
 ├── Busy                    503  no new work is taken now
 └── StoreUnavailable        503  a store cannot read or write now
+    ├── StoreReadOnly       its disk failed to keep a write: nothing is written until the restart
+    ├── StatisticsDamaged   an object of the service's own is not as it was written
+    └── StoreFull           507  there is no room for a write
 
 Each carries one plain sentence that says what was wrong, where, and what would be right.
 """
@@ -97,4 +100,27 @@ class Busy(AggsvcError):
 
 
 class StoreUnavailable(AggsvcError):
-    """A store cannot read or write now."""
+    """A store cannot read or write now; its text names files, `public` is for clients."""
+
+    public = "a store cannot read or write now; try again later (the service's log says why)"
+
+
+class StoreReadOnly(StoreUnavailable):
+    """A store's disk failed to keep a write, so that no other is taken until the restart."""
+
+    public = (
+        "a store is read-only since its disk failed to keep a write; whoever runs the service must "
+        "check the disk and restart it"
+    )
+
+
+class StoreFull(StoreUnavailable):
+    """There is no room for a write, of which nothing was kept."""
+
+    public = "there is no room on the service's disk; try again when there is, or send less at once"
+
+
+class StatisticsDamaged(StoreUnavailable):
+    """The object with the statistics of a file's sensors is not as it was written."""
+
+    public = "the statistics of the file's sensors are damaged; reprocess the file"

@@ -2,12 +2,16 @@
 
 from typing import Any
 
+import structlog
+
 from aggsvc.errors import StoreUnavailable
 from aggsvc.ports import JobQueue, MetadataTable, ObjectStore
 from aggsvc.workers import WorkerPool
 
 OK = "ok"
 UNAVAILABLE = "unavailable"
+
+log = structlog.get_logger()
 
 
 class Health:
@@ -40,5 +44,6 @@ async def _state(store: ObjectStore | MetadataTable) -> dict[str, Any]:
     try:
         await store.check()
     except StoreUnavailable as error:
-        return {"status": UNAVAILABLE, "detail": str(error)}
+        log.warning("store unavailable", reason=str(error))
+        return {"status": UNAVAILABLE, "detail": error.public}
     return {"status": OK}

@@ -2,7 +2,8 @@
 
 Every implementation passes the same contract suite (tests/contracts). Adapters translate their
 library's errors into those of aggsvc.errors: ObjectNotFound, ConditionFailed, ItemTooLarge,
-InvalidRequest (a key, cursor or range that makes no sense) and StoreUnavailable.
+InvalidRequest (a key, cursor or range that makes no sense) and StoreUnavailable, of which StoreFull
+and StoreReadOnly are kinds.
 """
 
 from collections.abc import AsyncIterable, AsyncIterator

@@ -29,15 +29,23 @@ import aiofiles
 import aiofiles.os
 from aiofiles.threadpool.binary import AsyncBufferedReader
 
-from aggsvc.errors import DataLocked, StartRefused, StoreUnavailable
+from aggsvc.errors import (
+    DataLocked,
+    StartRefused,
+    StoreFull,
+    StoreReadOnly,
+    StoreUnavailable,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+# No room, no quota, or the file larger than this process may make it (RLIMIT_FSIZE).
+FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 CHUNK = 256 * 1024  # bytes read or written per hop
 
 
-class SyncFailed(StoreUnavailable):
+class SyncFailed(StoreReadOnly):
     """An fsync failed: what it was for may be lost, and a second one could not tell."""
 
 
@@ -126,11 +134,12 @@ class Disk:
 
 @contextmanager
 def _available(doing: str, path: Path) -> Iterator[None]:
-    """Translate an OSError into StoreUnavailable."""
+    """Translate an OSError into StoreUnavailable, StoreFull among it."""
     try:
         yield
     except OSError as error:
-        raise StoreUnavailable(f"cannot {doing} {path}: {error.strerror}") from error
+        kind = StoreFull if error.errno in FULL else StoreUnavailable
+        raise kind(f"cannot {doing} {path}: {error.strerror}") from error
 
 
 @contextmanager
@@ -164,9 +173,9 @@ class WriteGate:
         self._cause: SyncFailed | None = None
 
     def check(self) -> None:
-        """Raise StoreUnavailable if the gate is shut."""
+        """Raise StoreReadOnly if the gate is shut."""
         if self._cause:
-            raise StoreUnavailable(
+            raise StoreReadOnly(
                 f"{self._store} is read-only since an fsync failed ({self._cause}); "
                 "check the disk, then restart the service"
             ) from self._cause
@@ -184,7 +193,8 @@ class WriteGate:
 class Files:
     """The pool of threads for file I/O and what is done in it. Close it last.
 
-    Failures are StoreUnavailable, and SyncFailed where it was an fsync.
+    Failures are StoreUnavailable: StoreFull where there is no room, SyncFailed where it was an
+    fsync.
     """
 
     def __init__(self, *, threads: int = 8, disk: Disk | None = None) -> None:
@@ -222,9 +232,11 @@ class Files:
             await asyncio.wait({task})
             raise
 
-    def new_file(self, folder: Path, prefix: str = ".tmp-") -> "NewFile":
-        """A file that appears whole under its own name or not at all."""
-        return NewFile(self, folder / f"{prefix}{secrets.token_hex(16)}")
+    def new_file(self, folder: Path, prefix: str) -> "NewFile":
+        """A file that appears whole under its own name or not at all; until then the prefix and 32
+        hexadecimal digits are its name.
+        """
+        return NewFile(self, _temporary(folder, prefix))
 
     async def create_log(self, path: Path) -> "AppendFile":
         """Create an empty file durably and open it for appending; on failure there is none."""
@@ -290,10 +302,10 @@ class Files:
         with _available("read the folder", folder):
             return await self.run(_names, folder)
 
-    async def probe(self, folder: Path) -> None:
-        """Write and remove a small file; raises StoreUnavailable."""
+    async def probe(self, folder: Path, prefix: str) -> None:
+        """Write and remove a small file, named as new_file names its; raises StoreUnavailable."""
         with _available("write in", folder):
-            await self.run(self._probe, folder / f".tmp-{secrets.token_hex(16)}")
+            await self.run(self._probe, _temporary(folder, prefix))
 
     async def lock_folder(
         self, folder: Path, description: str, name: str = ".lock"
@@ -352,12 +364,14 @@ class Files:
                 self.disk.unlink(path)
 
     def _make_folder(self, folder: Path) -> None:
-        if folder.is_dir():
-            return
-        if folder.exists() and not folder.is_dir():
+        if not folder.exists():
+            self._make_folder(folder.parent)
+            self.disk.mkdir(folder)
+        elif not folder.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
-        self._make_folder(folder.parent)
-        self.disk.mkdir(folder)
+        elif not _is_ours(folder):
+            return
+        # Also of one that was found: who made it may have been killed, or be about to do this.
         with _synced(folder.parent):
             self.disk.sync_folder(folder.parent)
 
@@ -484,10 +498,19 @@ class AppendFile:
             except OSError:
                 self._try_to_cut_back()
                 raise
-        with _synced(self.path):
-            self._disk.sync(self._fd)
+        self._sync()
         self._clean = True
         self.size += len(data)
+
+    def _sync(self) -> None:
+        try:
+            with _synced(self.path):
+                self._disk.sync(self._fd)
+        except SyncFailed:
+            # So that at least a restart without a power loss does not find what was refused.
+            with contextlib.suppress(OSError):
+                self._disk.truncate(self._fd, self.size)
+            raise
 
     def _try_to_cut_back(self) -> None:
         # Where even this fails, the next append begins with it.
@@ -497,6 +520,7 @@ class AppendFile:
     def _cut_back(self) -> None:
         if not self._clean:
             self._disk.truncate(self._fd, self.size)
+            self._sync()
             self._clean = True
 
 
@@ -619,6 +643,16 @@ def _read_end_of(path: Path, tail: int) -> FileEnd | None:
             return _read_end(fd, tail)
         finally:
             os.close(fd)
+
+
+def _temporary(folder: Path, prefix: str) -> Path:
+    return folder / f"{prefix}{secrets.token_hex(16)}"
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a process like this one can have made the folder: it is no mount point, say."""
+    above = folder.parent
+    return os.access(above, os.R_OK) and above.stat().st_dev == folder.stat().st_dev
 
 
 def _names(folder: Path) -> list[tuple[str, bool]]:

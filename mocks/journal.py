@@ -106,7 +106,7 @@ class Journal:
     async def check(self) -> None:
         """Raise StoreUnavailable unless entries can be appended."""
         self._check()
-        await self._files.probe(self._path.parent)
+        await self._files.probe(self._path.parent, _temporary_prefix(self._path))
 
     async def close(self) -> None:
         """Wait for what is under way and let the files go; what comes later is refused."""
@@ -125,11 +125,11 @@ class Journal:
     async def _flush(self) -> None:
         while self._waiting.entries:
             batch, self._waiting = self._waiting, _Batch()
-            await self._commit(batch)
-            if self._log.size >= self._compact_at and not self._compacting():
+            if await self._commit(batch) and self._is_due():
                 await self._begin_compaction()
 
-    async def _commit(self, batch: "_Batch") -> None:
+    async def _commit(self, batch: "_Batch") -> bool:
+        """Whether the batch is on disk; only then does the journal end with a whole line."""
         try:
             with self._gate.watch():
                 await self._log.append(partial(_seal_all, batch.entries))
@@ -138,11 +138,13 @@ class Journal:
             later, self._waiting = self._waiting, _Batch()
             batch.fail(error)
             later.fail(error)
-        else:
-            batch.succeed()
+            return False
+        batch.succeed()
+        return True
 
-    def _compacting(self) -> bool:
-        return self._compaction is not None and not self._compaction.done()
+    def _is_due(self) -> bool:
+        running = self._compaction is not None and not self._compaction.done()
+        return self._log.size >= self._compact_at and not running
 
     async def _begin_compaction(self) -> None:
         self._compact_at = 2 * self._log.size  # the next try, should this one fail
@@ -234,6 +236,8 @@ class _Line(NamedTuple):
 async def _open_last(files: Files, path: Path, recovered: _Recovered) -> AppendFile:
     last = _journal(path, recovered.last)
     with starting("open", last):
+        # A snapshot whose writer was killed before this would not outlive what it replaces.
+        await files.sync_folder(path.parent)
         if recovered.leftovers:
             await files.remove(recovered.leftovers, path.parent)
         if recovered.last_size is None:

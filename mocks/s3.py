@@ -153,7 +153,7 @@ class MockS3:
     async def check(self) -> None:
         """Raise StoreUnavailable unless the store can read and write."""
         self._gate.check()
-        await self._files.probe(self._root)
+        await self._files.probe(self._root, TEMPORARY)
 
     async def _make_bucket(self, bucket: str) -> None:
         if bucket not in self._buckets:
@@ -249,7 +249,10 @@ async def _fill(file: NewFile, data: AsyncIterable[bytes], key: str, content_typ
 
 
 async def _read_buckets(files: Files, root: Path) -> dict[str, SortedSet]:
-    folders = [name for name, is_folder in await files.names(root) if is_folder]
+    names = await files.names(root)
+    probes = [root / name for name, folder in names if name.startswith(TEMPORARY) and not folder]
+    await files.remove(probes, root)
+    folders = [name for name, is_folder in names if is_folder]
     return {
         name: await _read_bucket(files, root / name) for name in folders if BUCKET.fullmatch(name)
     }
@@ -257,9 +260,9 @@ async def _read_buckets(files: Files, root: Path) -> dict[str, SortedSet]:
 
 async def _read_bucket(files: Files, folder: Path) -> SortedSet:
     names = [name for name, _ in await files.names(folder)]
-    temporary = [name for name in names if name.startswith(TEMPORARY)]
-    if temporary:
-        await files.remove([folder / name for name in temporary], folder)
+    temporary = [folder / name for name in names if name.startswith(TEMPORARY)]
+    # Syncs the folder even where there is none: what is shown from now on must last.
+    await files.remove(temporary, folder)
     hashed = [folder / name for name in names if name.startswith(HASHED)]
     ends = await files.read_ends(hashed, TAIL)
     keys, strange = await asyncio.to_thread(

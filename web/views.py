@@ -11,7 +11,7 @@ import jinja2
 from aiohttp import web
 
 from aggsvc.errors import AggsvcError, InvalidRequest
-from aggsvc.http.problems import HEADERS, status_of
+from aggsvc.http.problems import HEADERS, refusal
 from aggsvc.http.uploads import no_continue_yet, open_uploads
 from aggsvc.keys import ADMISSION, SERVICE
 from aggsvc.model import Status
@@ -72,10 +72,10 @@ async def page_error_middleware(request: web.Request, handler: Handler) -> web.S
     try:
         return await handler(request)
     except AggsvcError as error:
-        status = status_of(error)
-        if not request.path.startswith("/ui") or status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        if not request.path.startswith("/ui"):
             raise
-        context = {"title": status.phrase, "detail": str(error)}
+        status, detail = refusal(request, error)
+        context = {"title": status.phrase, "detail": detail}
         page = render("error.html", request, context, status)
         page.headers.update(HEADERS.get(status, {}))
         return page

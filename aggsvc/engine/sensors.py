@@ -17,7 +17,7 @@ import numpy.typing as npt
 import orjson
 
 from aggsvc.engine.batch import Names
-from aggsvc.errors import InvalidRequest, StoreUnavailable
+from aggsvc.errors import InvalidRequest, StatisticsDamaged
 from aggsvc.model import SensorStatistics, rfc3339
 
 FORMAT = {"format": "aggsvc-sensors", "version": 1}
@@ -93,7 +93,7 @@ class SensorTable:
 
     @classmethod
     def decode(cls, data: bytes | bytearray) -> "SensorTable":
-        """The inverse of encode, in the memory of `data`; raises StoreUnavailable for another."""
+        """The inverse of encode, in the memory of `data`; raises StatisticsDamaged for another."""
         sensors, text_bytes = _read_header(bytes(data[:HEADER_BYTES]))
         if len(data) != _size(sensors, text_bytes):
             raise _damaged(f"{len(data)} bytes instead of {_size(sensors, text_bytes)}")
@@ -175,7 +175,5 @@ def _are_ends(ends: npt.NDArray[np.int64], text_bytes: int) -> bool:
     return bool((bounds[1:] >= bounds[:-1]).all() and bounds[-1] == text_bytes)
 
 
-def _damaged(how: str) -> StoreUnavailable:
-    return StoreUnavailable(
-        f"the statistics of the file's sensors are damaged ({how}); reprocess the file"
-    )
+def _damaged(how: str) -> StatisticsDamaged:
+    return StatisticsDamaged(f"the statistics of the file's sensors are damaged: {how}")

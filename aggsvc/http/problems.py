@@ -16,6 +16,7 @@ from aggsvc.errors import (
     InvalidRequest,
     KeyReused,
     NotFound,
+    StoreFull,
     StoreUnavailable,
     TooLarge,
     TooSlow,
@@ -41,7 +42,9 @@ STATUSES: dict[type[AggsvcError], HTTPStatus] = {
     TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     Busy: HTTPStatus.SERVICE_UNAVAILABLE,
     StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    StoreFull: HTTPStatus.INSUFFICIENT_STORAGE,
 }
+INTERNAL = "an internal error; see the log"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -65,12 +68,7 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         _refuse_encoded(request)
         return await handler(request)
     except AggsvcError as error:
-        status = status_of(error)
-        if status == HTTPStatus.INTERNAL_SERVER_ERROR:
-            log.exception("request broke", method=request.method, path=request.path)
-        elif isinstance(error, StoreUnavailable):
-            log.warning("request refused", path=request.path, reason=str(error))
-        return problem(status, str(error))
+        return problem(*refusal(request, error))
     except web.HTTPException as error:
         if error.status < HTTPStatus.BAD_REQUEST:
             raise
@@ -80,7 +78,7 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         return web.Response(status=HTTPStatus.BAD_REQUEST)  # that nobody reads
     except Exception:
         log.exception("request broke", method=request.method, path=request.path)
-        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "an internal error; see the log")
+        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, INTERNAL)
 
 
 def problem(status: HTTPStatus, detail: str) -> web.Response:
@@ -108,6 +106,21 @@ def _refuse_encoded(request: web.Request) -> None:
     encodings = request.headers.getall(CONTENT_ENCODING, [])
     if any(encoding.strip().lower() != "identity" for encoding in encodings):
         raise UnsupportedMedia("the body has a Content-Encoding; send it as it is")
+
+
+def refusal(request: web.Request, error: AggsvcError) -> tuple[HTTPStatus, str]:
+    """The status and the sentence that answer an error of ours.
+
+    What only the operator may know, such as the paths of files, is logged instead.
+    """
+    status = status_of(error)
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.error("request broke", method=request.method, path=request.path, exc_info=error)
+        return status, INTERNAL
+    if isinstance(error, StoreUnavailable):
+        log.warning("request refused", path=request.path, reason=str(error))
+        return status, error.public
+    return status, str(error)
 
 
 def status_of(error: AggsvcError) -> HTTPStatus:

@@ -40,7 +40,7 @@ async def test_a_store_that_fails_its_check_makes_the_service_unavailable(
     assert answer.status == 503
     state = await json_of(answer)
     assert state["status"] == "unavailable"
-    assert state[part] == {"status": "unavailable", "detail": "the disk is gone"}
+    assert state[part] == {"status": "unavailable", "detail": StoreUnavailable.public}
     others = {"objects", "table", "workers"} - {part}
     assert all(state[other]["status"] == "ok" for other in others)
     assert (await client.get("/health/live")).status == 200

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from aggsvc.errors import StoreFull, StoreReadOnly, StoreUnavailable
 from aggsvc.settings import Settings
 from tests.api.conftest import Client, MakeClient
 from tests.api.helpers import (
@@ -201,8 +202,38 @@ async def test_stores_that_refuse_give_503_with_retry_after(
     tables[0].refused = {"put_item"}
     answer = await post(client, WHOLE)
     assert answer.headers["Retry-After"].isdigit()
-    await assert_problem(answer, 503, "disk is gone")
+    await assert_problem(answer, 503, StoreUnavailable.public)
     await assert_nothing_left(client, settings)
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"), [(StoreUnavailable, 503), (StoreReadOnly, 503), (StoreFull, 507)]
+)
+async def test_where_the_data_lie_is_logged_and_not_told(
+    make_client: MakeClient,
+    logged: list[dict[str, Any]],
+    kind: type[StoreUnavailable],
+    status: int,
+) -> None:
+    tables: list[Refusing] = []
+
+    class Telling(Refusing):
+        async def _refuse(self, *_args: Any, **_options: Any) -> None:
+            raise kind("cannot read /srv/secret/db.json: Input/output error")
+
+    def telling(inner: Any) -> Refusing:
+        tables.append(Telling(inner))
+        return tables[0]
+
+    client = await make_client(table=telling)
+    tables[0].refused = {"query", "check"}
+    answers = [await client.get(path) for path in ("/files", "/health")]
+    assert [answer.status for answer in answers] == [status, 503]
+    for answer in answers:
+        text = await answer.text()
+        assert "secret" not in text
+        assert kind.public in text
+    assert sum("/srv/secret/db.json" in line.get("reason", "") for line in logged) == 2
 
 
 HEAD = (

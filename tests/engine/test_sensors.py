@@ -148,7 +148,7 @@ def end(place: int, value: int) -> Callable[[bytes], bytes]:
 def test_bytes_of_another_make_are_refused(change: Callable[[bytes], bytes]) -> None:
     figures = (1, 1.0, 1.0, 1.0, 0.0, 0, 0)
     table = table_of({"one": figures, "two": figures, "six": figures})
-    with pytest.raises(StoreUnavailable, match="reprocess the file"):
+    with pytest.raises(StoreUnavailable, match="damaged"):
         SensorTable.decode(change(b"".join(table.encode())))
 
 

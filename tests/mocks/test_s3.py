@@ -5,15 +5,24 @@ import os
 import resource
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
-from aggsvc.errors import DataLocked, InvalidRequest, StartRefused, StoreUnavailable
-from mocks.files import Files
+from aggsvc.errors import (
+    DataLocked,
+    InvalidRequest,
+    StartRefused,
+    StoreFull,
+    StoreReadOnly,
+    StoreUnavailable,
+)
+from mocks.files import Disk, Files
 from mocks.s3 import MockS3
+from tests.conftest import DEADLINE, until
 from tests.contracts.object_store import BUCKET, HOSTILE, read, stream
 from tests.mocks.conftest import FaultyDisk, opened_store
 
@@ -55,8 +64,10 @@ async def test_half_objects_are_removed_at_open(tmp_path):
     async with opened_store(tmp_path) as store:
         await store.put_object(BUCKET, "a", stream(b"x"))
     (tmp_path / BUCKET / ".tmp-0123").write_bytes(b"half")
+    (tmp_path / ".tmp-4567").write_bytes(b"probe")
     async with opened_store(tmp_path) as store:
         assert names(tmp_path) == ["a"]
+        assert sorted(os.listdir(tmp_path)) == [".lock", BUCKET]
         assert await read(store, "a") == b"x"
 
 
@@ -91,7 +102,7 @@ async def test_a_put_cancelled_while_data_arrives_leaves_the_old_object(store, t
 async def test_a_full_disk_refuses_the_put_and_later_ones_work(store, disk, tmp_path):
     await store.put_object(BUCKET, "a", stream(b"old"))
     disk.room = 3
-    with pytest.raises(StoreUnavailable, match="No space left"):
+    with pytest.raises(StoreFull, match="No space left"):
         await store.put_object(BUCKET, "a", stream(b"x" * 600_000))
     with pytest.raises(StoreUnavailable):
         await store.check()
@@ -105,7 +116,7 @@ async def test_a_full_disk_refuses_the_put_and_later_ones_work(store, disk, tmp_
 async def test_a_failed_fsync_makes_the_store_read_only(store, disk, tmp_path):
     await store.put_object(BUCKET, "a", stream(b"old"))
     disk.syncs_fail = True
-    with pytest.raises(StoreUnavailable, match="failed to keep"):
+    with pytest.raises(StoreReadOnly, match="failed to keep"):
         await store.put_object(BUCKET, "b", stream(b"x"))
     disk.syncs_fail = False
     for refused in (
@@ -113,7 +124,7 @@ async def test_a_failed_fsync_makes_the_store_read_only(store, disk, tmp_path):
         store.delete_object(BUCKET, "a"),
         store.check(),
     ):
-        with pytest.raises(StoreUnavailable, match="read-only"):
+        with pytest.raises(StoreReadOnly, match="read-only"):
             await refused
     assert await read(store, "a") == b"old"
     assert names(tmp_path / "s3") == ["a"]
@@ -152,6 +163,25 @@ async def test_puts_at_once_share_the_folder_fsync(store, disk):
     before = disk.folder_syncs
     await asyncio.gather(*(store.put_object(BUCKET, f"k{i}", stream(b"x")) for i in range(64)))
     assert disk.folder_syncs - before < 64
+
+
+async def test_a_put_waits_until_the_bucket_that_another_makes_is_durable(tmp_path):
+    class SlowDisk(Disk):
+        go = threading.Event()
+
+        def sync_folder(self, path: Path) -> None:
+            if (tmp_path / BUCKET).exists() and path == tmp_path:
+                self.go.wait(DEADLINE)
+            super().sync_folder(path)
+
+    async with opened_store(tmp_path, SlowDisk()) as store:
+        first = asyncio.create_task(store.put_object(BUCKET, "a", stream(b"x")))
+        await until((tmp_path / BUCKET).exists)
+        second = asyncio.create_task(store.put_object(BUCKET, "b", stream(b"x")))
+        done, _ = await asyncio.wait({first, second}, timeout=0.2)
+        SlowDisk.go.set()
+        assert not done
+        await asyncio.gather(first, second)
 
 
 async def test_puts_and_deletes_at_once_leave_index_and_disk_agreed(store, tmp_path):

@@ -1,0 +1,76 @@
+"""100,000 records: how soon the service is ready with them, and in how much memory."""
+
+import asyncio
+import os
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import aiohttp
+import orjson
+
+from mocks.lines import seal, unseal
+from tests.process.conftest import ServerProcess, finished, listed, upload
+from tests.process.test_process import SAMPLE
+
+RECORDS = 100_000
+READY_SECONDS = 5
+MEMORY_BYTES = 400_000_000
+
+
+def copies(line: bytes) -> Iterator[bytes]:
+    """The record's journal line, again and again under other ids."""
+    found = unseal(line)
+    assert found
+    entry = orjson.loads(found[1])
+    for number in range(RECORDS):
+        file_id = f"{entry['key'][:8]}{number:024x}"
+        item = {**entry["item"], "file_id": file_id}
+        yield seal(orjson.dumps({**entry, "key": file_id, "item": item}))
+
+
+def multiply(journal: Path) -> None:
+    """Append 100,000 records like the last of the journal."""
+    lines = journal.read_bytes().splitlines(keepends=True)
+    ended = [line for line in lines if b'"status":"partial"' in line]
+    with journal.open("ab") as file:
+        file.writelines(copies(ended[-1]))
+
+
+def seconds_of(pid: int) -> float:
+    """How long the process has worked; other than the time gone by, however busy the machine is."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def bytes_of(pid: int) -> int:
+    """The most memory that the process has had."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert found
+    return int(found[1]) * 1024
+
+
+async def test_100_000_records_are_ready_within_5_seconds_and_400_mb(
+    server: ServerProcess, http: aiohttp.ClientSession
+) -> None:
+    """Records of readings.csv: once from the journal, and once from the snapshot made of it."""
+    await server.start()
+    await finished(http, server, await upload(http, server, SAMPLE))
+    await server.stop()
+    (journal,) = server.folder.glob("db.json.journal.*")
+    await asyncio.to_thread(multiply, journal)
+    for _ in range(2):
+        started = time.monotonic()
+        await server.start()
+        assert server._process
+        pid = server._process.pid
+        seconds, size = seconds_of(pid), bytes_of(pid)
+        print(f"ready in {time.monotonic() - started:.1f} s ({seconds:.1f} s of work), {size:,} B")
+        assert seconds < READY_SECONDS
+        assert size < MEMORY_BYTES
+        assert len(await listed(http, server)) == 200
+        await finished(http, server, await upload(http, server, SAMPLE))
+        await server.stop()
+    assert not journal.exists()
+    assert (server.folder / "db.json").stat().st_size > RECORDS * 900
