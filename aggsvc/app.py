@@ -19,6 +19,7 @@ from aggsvc.health import Health
 from aggsvc.http.admission import Admission
 from aggsvc.http.pace import Transfers
 from aggsvc.http.problems import problem_middleware
+from aggsvc.http.routing import add_routes
 from aggsvc.http.streams import EventStreams
 from aggsvc.idempotency import IdempotencyKeys
 from aggsvc.keys import (
@@ -65,7 +66,7 @@ def create_app(settings: Settings) -> web.Application:
     app[SETTINGS] = settings
     app[EVENT_STREAMS] = EventStreams()
     app[TRANSFERS] = Transfers()
-    app.add_routes(ROUTES)
+    add_routes(app, ROUTES)
     setup_pages(app)
     app.cleanup_ctx.extend((engine_threads, backends, service, recovery, workers))
     app.on_shutdown.append(end_event_streams)

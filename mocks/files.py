@@ -42,7 +42,8 @@ T = TypeVar("T")
 
 # No room, no quota, or the file larger than this process may make it (RLIMIT_FSIZE).
 FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
-CHUNK = 256 * 1024  # bytes read or written per hop
+CHUNK = 256 * 1024  # bytes written per hop, and what is read whole
+READ_CHUNK = 2 * CHUNK  # bytes read per hop
 
 
 class SyncFailed(StoreReadOnly):
@@ -545,7 +546,7 @@ class Reader:
         with _available("read", self._path):
             await self._file.seek(start)
             while length > 0:
-                chunk = await self._file.read(min(CHUNK, length))
+                chunk = await self._file.read(min(READ_CHUNK, length))
                 if not chunk:
                     raise StoreUnavailable(f"{self._path} became shorter while it was read")
                 length -= len(chunk)

@@ -297,7 +297,7 @@ def test_every_route_is_in_the_table_of_calls() -> None:
     assert sorted(calls) == sorted(f"{route.method} {route.path}" for route in ROUTES)
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.kwargs["name"])
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
 def test_every_route_has_an_example(route: Any) -> None:
     """Each call is shown with a curl command that succeeds."""
     path = re.escape(route.path).replace(r"\{file_id\}", r"(?:\$ID|[0-9a-f]{32})")

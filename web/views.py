@@ -12,7 +12,8 @@ from aiohttp import web
 
 from aggsvc.errors import AggsvcError, InvalidRequest
 from aggsvc.http.problems import HEADERS, refusal
-from aggsvc.http.uploads import no_continue_yet, open_uploads
+from aggsvc.http.routing import Route, Scope, add_routes
+from aggsvc.http.uploads import open_uploads
 from aggsvc.keys import ADMISSION, SERVICE
 from aggsvc.model import Status
 
@@ -51,19 +52,8 @@ def setup_pages(app: web.Application) -> None:
     )
     environment.filters |= {"bytes": format_bytes, "utc": format_utc, "count": "{:,}".format}
     app.middlewares.append(page_error_middleware)
-    app.add_routes(
-        (
-            web.get("/", to_files, name="home"),
-            web.get("/ui", files_page, name="files_page"),
-            web.post("/ui", upload_files, name="upload_files", expect_handler=no_continue_yet),
-            web.get("/ui/files/{file_id}", file_page, name="file_page"),
-            web.post("/ui/files/{file_id}/delete", delete_from_page, name="delete_from_page"),
-            web.post(
-                "/ui/files/{file_id}/reprocess", reprocess_from_page, name="reprocess_from_page"
-            ),
-            web.static("/static", FOLDER / "static", name="static"),
-        )
-    )
+    add_routes(app, ROUTES)
+    app.router.add_static("/static", FOLDER / "static", name="static")
 
 
 @web.middleware
@@ -193,3 +183,19 @@ def format_bytes(size: int) -> str:
 def format_utc(time: str | None) -> str:
     """An RFC 3339 time for a person: 2025-10-01 08:12:10 UTC."""
     return f"{time[:10]} {time[11:19]} UTC" if time else "-"
+
+
+ROUTES = (
+    Route("GET", "/", to_files, "home", None),
+    Route("GET", "/ui", files_page, "files_page", Scope.READ),
+    Route("POST", "/ui", upload_files, "upload_files", Scope.WRITE, takes_files=True),
+    Route("GET", "/ui/files/{file_id}", file_page, "file_page", Scope.READ),
+    Route("POST", "/ui/files/{file_id}/delete", delete_from_page, "delete_from_page", Scope.WRITE),
+    Route(
+        "POST",
+        "/ui/files/{file_id}/reprocess",
+        reprocess_from_page,
+        "reprocess_from_page",
+        Scope.WRITE,
+    ),
+)

@@ -1,6 +1,5 @@
 """The engine: bytes in, a Summary and row errors out; knows nothing of HTTP, stores or jobs."""
 
-import asyncio
 from collections.abc import AsyncIterable, Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -38,5 +37,5 @@ def load_engine(name: str, cores: int) -> Engine:
     from aggsvc.engine.lanes import lane_of  # noqa: PLC0415
 
     lane = lane_of(name, cores)
-    asyncio.run(warm_up(lane))
+    warm_up(lane)
     return partial(aggregate, lane=lane)

@@ -108,7 +108,7 @@ class Block:
     buffer: Buffer
     found: "Cut"
     end_offset: int
-    release: Callable[[], None]
+    release: Callable[[], None] = lambda: None
 
     @property
     def size(self) -> int:

@@ -42,10 +42,6 @@ class Upload:
     chunks: AsyncIterator[bytes]
 
 
-async def no_continue_yet(_request: web.Request) -> None:
-    """The expect_handler of uploads: what is refused is told instead of 100 Continue."""
-
-
 @asynccontextmanager
 async def open_upload(request: web.Request) -> AsyncIterator[Upload]:
     """The one field `file`; raises InvalidRequest, UnsupportedMedia, TooLarge, TooSlow, Busy.
