@@ -5,7 +5,7 @@ from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import AbstractAsyncContextManager
 
 from aggsvc.model import FileRecord, object_key
-from aggsvc.ports import ObjectInfo, ObjectStore, StoredObject
+from aggsvc.ports import CHUNK_BYTES, ObjectInfo, ObjectStore, StoredObject
 
 CSV = "text/csv"
 NDJSON = "application/x-ndjson"
@@ -43,9 +43,11 @@ class FileObjects:
                 end += len(chunk)
         return data
 
-    def open(self, key: str) -> AbstractAsyncContextManager[StoredObject]:
-        """Open an object; raises ObjectNotFound."""
-        return self._store.get_object(self._bucket, key)
+    def open(
+        self, key: str, chunk_bytes: int = CHUNK_BYTES
+    ) -> AbstractAsyncContextManager[StoredObject]:
+        """Open an object, to be read in chunks of that size; raises ObjectNotFound."""
+        return self._store.get_object(self._bucket, key, chunk_bytes=chunk_bytes)
 
     async def remove(self, file_id: str) -> None:
         """Remove all objects of a file."""

@@ -15,6 +15,8 @@ from aggsvc.model import Job
 
 Item = dict[str, Any]
 
+CHUNK_BYTES = 256 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
@@ -57,9 +59,16 @@ class ObjectStore(Protocol):
         """Store the object whole, durably, replacing any of that key; on any error, not at all."""
 
     def get_object(
-        self, bucket: str, key: str, *, byte_range: tuple[int, int] | None = None
+        self,
+        bucket: str,
+        key: str,
+        *,
+        byte_range: tuple[int, int] | None = None,
+        chunk_bytes: int = CHUNK_BYTES,
     ) -> AbstractAsyncContextManager[StoredObject]:
         """Open the object, or bytes first to last (inclusive, cut to the end) of it.
+
+        They come in chunks of at most `chunk_bytes`.
 
         Raises ObjectNotFound, and InvalidRequest for a range that starts behind the end.
         """

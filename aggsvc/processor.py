@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 KEPT_ERRORS = 100
 LOGGED_ERRORS = 20
 PROGRESS_SECONDS = 0.5
+# While the engine keeps all cores busy each hop to the disk waits for one: so there are few.
+ENGINE_CHUNK_BYTES = 2 * 1024 * 1024
 
 log = structlog.get_logger()
 
@@ -110,7 +112,7 @@ class Processor:
     async def _aggregate(self, run: "_Run") -> None:
         try:
             engine = await self._engine
-            async with self._objects.open(run.record.object_key) as upload:
+            async with self._objects.open(run.record.object_key, ENGINE_CHUNK_BYTES) as upload:
                 outcome = await engine(
                     run.counted(upload.chunks),
                     on_errors=run.take_errors,

@@ -10,8 +10,8 @@ import aiofiles
 from aggsvc.engine import Engine, load_engine
 from aggsvc.engine.sensors import SensorTable
 from aggsvc.model import Aggregates
+from aggsvc.processor import ENGINE_CHUNK_BYTES
 from bench.task import Answers, Task, measure
-from mocks.files import CHUNK
 
 MAX_SENSORS = 2_000_000
 
@@ -22,7 +22,7 @@ async def chunks(path: str) -> AsyncIterator[bytes]:
     """The file's bytes."""
     with ThreadPoolExecutor(1) as executor:
         async with aiofiles.open(path, "rb", buffering=0, executor=executor) as file:
-            while chunk := await file.read(CHUNK):
+            while chunk := await file.read(ENGINE_CHUNK_BYTES):
                 yield chunk
 
 

@@ -43,7 +43,6 @@ T = TypeVar("T")
 # No room, no quota, or the file larger than this process may make it (RLIMIT_FSIZE).
 FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 CHUNK = 256 * 1024  # bytes written per hop, and what is read whole
-READ_CHUNK = 2 * CHUNK  # bytes read per hop
 
 
 class SyncFailed(StoreReadOnly):
@@ -541,12 +540,12 @@ class Reader:
         self._path = path
         self._file = file
 
-    async def chunks(self, start: int, length: int) -> AsyncGenerator[bytes, None]:
-        """The bytes asked for, in chunks; the file must have them."""
+    async def chunks(self, start: int, length: int, size: int) -> AsyncGenerator[bytes, None]:
+        """The bytes asked for, in chunks of at most that size; the file must have them."""
         with _available("read", self._path):
             await self._file.seek(start)
             while length > 0:
-                chunk = await self._file.read(min(READ_CHUNK, length))
+                chunk = await self._file.read(min(size, length))
                 if not chunk:
                     raise StoreUnavailable(f"{self._path} became shorter while it was read")
                 length -= len(chunk)
@@ -560,10 +559,10 @@ class WholeFile:
         self.end = FileEnd(data[-tail:], len(data), modified)
         self._data = data
 
-    async def chunks(self, start: int, length: int) -> AsyncGenerator[bytes, None]:
-        """The bytes asked for, in one chunk; the file must have them."""
-        if length:
-            yield self._data[start : start + length]
+    async def chunks(self, start: int, length: int, size: int) -> AsyncGenerator[bytes, None]:
+        """The bytes asked for, in chunks of at most that size; the file must have them."""
+        for place in range(start, start + length, size):
+            yield self._data[place : min(place + size, start + length)]
 
 
 class FolderLock:

@@ -30,7 +30,7 @@ import structlog
 from sortedcontainers import SortedSet
 
 from aggsvc.errors import InvalidRequest, ObjectNotFound, StoreUnavailable
-from aggsvc.ports import ObjectInfo, ObjectPage, StoredObject
+from aggsvc.ports import CHUNK_BYTES, ObjectInfo, ObjectPage, StoredObject
 from mocks.files import FileEnd, FileMissing, Files, FolderLock, NewFile, WriteGate, starting
 from mocks.lines import seal, unseal
 
@@ -111,13 +111,18 @@ class MockS3:
             raise
 
     def get_object(
-        self, bucket: str, key: str, *, byte_range: tuple[int, int] | None = None
+        self,
+        bucket: str,
+        key: str,
+        *,
+        byte_range: tuple[int, int] | None = None,
+        chunk_bytes: int = CHUNK_BYTES,
     ) -> AbstractAsyncContextManager[StoredObject]:
         """Open the object, or bytes first to last (inclusive, cut to the end) of it.
 
         Raises ObjectNotFound, and InvalidRequest for a range that starts behind the end.
         """
-        return self._get(bucket, key, byte_range)
+        return self._get(bucket, key, byte_range, chunk_bytes)
 
     async def head_object(self, bucket: str, key: str) -> ObjectInfo:
         """Describe the object; raises ObjectNotFound."""
@@ -184,13 +189,13 @@ class MockS3:
 
     @asynccontextmanager
     async def _get(
-        self, bucket: str, key: str, byte_range: tuple[int, int] | None
+        self, bucket: str, key: str, byte_range: tuple[int, int] | None, chunk_bytes: int
     ) -> AsyncIterator[StoredObject]:
         path = self._existing(bucket, key)
         try:
             async with self._files.reading(path, TAIL) as reader:
                 info = _describe(path, reader.end, key)
-                async with aclosing(reader.chunks(*_span(info, byte_range))) as chunks:
+                async with aclosing(reader.chunks(*_span(info, byte_range), chunk_bytes)) as chunks:
                     yield StoredObject(info, chunks)
         except FileMissing:
             raise _not_found(bucket, key) from None

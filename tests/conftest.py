@@ -65,7 +65,8 @@ class Gated(Through):
 
     @asynccontextmanager
     async def get_object(self, bucket: str, key: str, **options: Any) -> AsyncIterator[Any]:
-        async with self.inner.get_object(bucket, key, **options) as found:
+        small = options | {"chunk_bytes": 64 * 1024}
+        async with self.inner.get_object(bucket, key, **small) as found:
             yield type(found)(found.info, self._gated(found.chunks))
 
     async def _gated(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -6,7 +6,7 @@ matter which block went into which: merged they are the summary of the file.
 """
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -57,14 +57,14 @@ async def aggregate(
     beginning = asyncio.create_task(team.begin_all(reader.blocks(header.width)))
     try:
         while (run := await team.runs.get()) is not None:
-            await team.finish(run, teller, limit)
+            await team.finish(*run, teller, limit)
         await beginning
     finally:
         beginning.cancel()
         await asyncio.wait({beginning})
         team.abandon()
     summary = await asyncio.to_thread(team.merged)
-    limit.check(summary)
+    limit.check(summary.sensor_count)
     return Outcome(summary, teller.rows_read, teller.error_summary)
 
 
@@ -72,8 +72,8 @@ async def aggregate(
 class _Limit:
     max_sensors: int
 
-    def check(self, summary: Summary) -> None:
-        if summary.sensor_count > self.max_sensors:
+    def check(self, sensor_count: int) -> None:
+        if sensor_count > self.max_sensors:
             raise FileRejected(f"the file has more than {self.max_sensors:,} distinct sensors")
 
 
@@ -111,53 +111,48 @@ class _Member:
 
 @dataclass(slots=True)
 class _Run:
-    """A block on its way: who reads it, what is left of it, and the task that reads some more."""
+    """A block on its way: who reads it, once somebody does, and what is left of it."""
 
     block: Block
-    member: _Member
-    batches: Iterator[Batch]
-    task: "asyncio.Task[_Some]"
+    member: _Member | None = None
+    batches: Iterator[Batch] = field(default_factory=lambda: iter(()))
 
 
 class _Team:
-    """Reads blocks, as many at a time as the lane has threads; they are finished in order."""
+    """Has blocks read by the threads there are, some of them waiting; they end in order."""
 
     def __init__(self, lane: Lane, header: Header) -> None:
-        self.runs: asyncio.Queue[_Run | None] = asyncio.Queue()
+        self.runs: asyncio.Queue[tuple[_Run, asyncio.Task[_Some]] | None] = asyncio.Queue()
         self._lane = lane
         self._header = header
         self._members: list[_Member] = []
-        self._idle: asyncio.Queue[_Member] = asyncio.Queue()
+        self._idle: deque[_Member] = deque()
+        self._room = asyncio.Semaphore(lane.blocks)
         self._tasks: set[asyncio.Task[_Some]] = set()
 
     async def begin_all(self, blocks: AsyncIterable[Block]) -> None:
-        """Have each block read as soon as a member is idle; None in `runs` is the end."""
+        """Have each block read as soon as a thread is idle; None in `runs` is the end."""
         try:
             async for block in blocks:
-                member = await self._next_idle()
-                batches = member.reader.batches(block, member.summary.ids)
-                self.runs.put_nowait(_Run(block, member, batches, self._read(batches, member)))
+                await self._room.acquire()
+                run = _Run(block)
+                self.runs.put_nowait((run, self._begin(run)))
         finally:
             self.runs.put_nowait(None)
 
-    async def _next_idle(self) -> _Member:
-        """A member that has nothing to do: a new one as long as the lane has threads for more."""
-        if self._idle.empty() and len(self._members) < self._lane.threads:
-            self._members.append(_Member(self._lane.reader(self._header)))
-            return self._members[-1]
-        return await self._idle.get()
-
-    async def finish(self, run: _Run, teller: _Teller, limit: _Limit) -> None:
+    async def finish(
+        self, run: _Run, reading: "asyncio.Task[_Some]", teller: _Teller, limit: _Limit
+    ) -> None:
         """Read the rest of the block and tell what is in it."""
         while True:
-            some = await run.task
-            limit.check(run.member.summary)
+            some = await reading
+            limit.check(some.sensor_count)
             if some.is_last:
                 break
-            run.task = self._read(run.batches, run.member)
+            reading = self._begin(run)
             await teller.tell(some, run.block.end_offset)
-        self._idle.put_nowait(run.member)
         run.block.release()
+        self._room.release()
         await teller.tell(some, run.block.end_offset)
 
     def abandon(self) -> None:
@@ -165,11 +160,29 @@ class _Team:
         for task in self._tasks:
             task.cancel()
 
-    def _read(self, batches: Iterator[Batch], member: _Member) -> "asyncio.Task[_Some]":
-        task = asyncio.create_task(asyncio.to_thread(_read_some, batches, member))
+    def _begin(self, run: _Run) -> "asyncio.Task[_Some]":
+        task = asyncio.create_task(asyncio.to_thread(self._read_on, run))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+    def _read_on(self, run: _Run) -> "_Some":
+        """In a thread: read some more of the block, with a member that it keeps to its end."""
+        if run.member is None:
+            run.member = self._idle_member()
+            run.batches = run.member.reader.batches(run.block, run.member.summary.ids)
+        some = _read_some(run.batches, run.member)
+        if some.is_last:
+            self._idle.append(run.member)
+        return some
+
+    def _idle_member(self) -> _Member:
+        """One that has nothing to do, or a new one: there are as many as threads at a time."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            self._members.append(_Member(self._lane.reader(self._header)))
+            return self._members[-1]
 
     def merged(self) -> Summary:
         """The summary of all that was read."""
@@ -187,24 +200,25 @@ MAX_WAITING_ERRORS = 8_192
 class _Some:
     """Rows read on, and their errors; row numbers count from 1 at the first of these rows.
 
-    The last have the number of the block's `lines`.
+    `sensor_count` is that of all that the member has read. The last have the block's `lines`.
     """
 
     rows_read: int
     errors: list[RowError]
+    sensor_count: int
     lines: int = 0
     is_last: bool = False
 
 
 def _read_some(batches: Iterator[Batch], member: _Member) -> _Some:
-    rows_read, errors = 0, []
+    rows_read, errors, summary = 0, [], member.summary
     for batch in batches:
-        member.summary.fold(batch)
+        summary.fold(batch)
         errors += _numbered(batch.errors, rows_read)
         rows_read += batch.rows_read
         if len(errors) >= MAX_WAITING_ERRORS:
-            return _Some(rows_read, errors)
-    return _Some(rows_read, errors, member.reader.lines, is_last=True)
+            return _Some(rows_read, errors, summary.sensor_count)
+    return _Some(rows_read, errors, summary.sensor_count, member.reader.lines, is_last=True)
 
 
 def _numbered(errors: list[RowError], rows: int, lines: int = 0) -> list[RowError]:

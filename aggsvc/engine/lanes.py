@@ -26,12 +26,15 @@ class Reader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """How to cut a file into blocks and to read them, how many at a time."""
+    """How to cut a file into blocks and to read them.
+
+    So many `blocks` of a file are under way at a time, in as many threads as to_thread has.
+    """
 
     name: str
     cutter: Cutter
     reader: Callable[[Header], Reader]
-    threads: int
+    blocks: int
 
 
 class RowReader:
@@ -48,7 +51,9 @@ class RowReader:
 
 
 # Python's own work takes turns on one core, so a second thread would only get in the way.
-ROWS = Lane("rows", LineCutter(), RowReader, threads=1)
+ROWS = Lane("rows", LineCutter(), RowReader, blocks=1)
+# Blocks that wait for a thread, so that no thread waits for a block.
+BLOCKS_AHEAD = 2
 
 
 def lane_of(name: str, cores: int) -> Lane:
@@ -60,4 +65,4 @@ def lane_of(name: str, cores: int) -> Lane:
         return ROWS
     from aggsvc.engine.kernel import Kernel, SkimCutter  # noqa: PLC0415 - needs numba
 
-    return Lane("kernel", SkimCutter(), Kernel, threads=cores)
+    return Lane("kernel", SkimCutter(), Kernel, blocks=cores + BLOCKS_AHEAD)

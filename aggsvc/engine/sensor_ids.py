@@ -96,9 +96,13 @@ def _take_in(data: Any, names: Any, done: int, slots: Any, ends: Any, text: Any,
             continue
         start, size = names[place] & PLACE_MASK, names[place] >> SIZE_SHIFT
         first = _word(data, start, size, 0)
-        second = _word(data, start, size, WORD)
-        third = _word(data, start, size, 2 * WORD)
-        at = _hash(data, start, size, seed) & mask
+        second = third = U(0)
+        if size > WORD:
+            second = _word(data, start, size, WORD)
+            third = _word(data, start, size, 2 * WORD)
+            at = _hash(data, start, size, seed) & mask
+        else:
+            at = np.int64(_mixed(seed ^ first)) & mask
         found = np.int64(-1)
         while True:
             entry = np.int64(slots[at, META])

@@ -67,6 +67,10 @@ class ObjectStoreContract:
             chunks = [chunk async for chunk in found.chunks]
         assert b"".join(chunks) == data
         assert len(chunks) > 1
+        async with store.get_object(BUCKET, "large", chunk_bytes=100_000) as found:
+            chunks = [chunk async for chunk in found.chunks]
+        assert b"".join(chunks) == data
+        assert max(map(len, chunks)) <= 100_000
 
     async def test_an_empty_object_is_one(self, store: ObjectStore) -> None:
         await store.put_object(BUCKET, "empty", stream())
