@@ -8,12 +8,12 @@ matter which block went into which: merged they are the summary of the file.
 import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncIterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from aggsvc.engine import ErrorSink, ProgressSink
-from aggsvc.engine.batch import Batch
+from aggsvc.engine.batch import Batch, Fault
 from aggsvc.engine.lanes import Lane, Reader
 from aggsvc.engine.records import Block, BlockReader, Buffer, Stretch
 from aggsvc.engine.rows import Header, read_header
@@ -88,17 +88,20 @@ class _Teller:
         self._on_progress = on_progress
 
     async def tell(self, some: "_Some", end_offset: int) -> None:
-        if some.errors:
-            errors = await asyncio.to_thread(self._take, some.errors)
-            await self._on_errors(errors)
+        if some.faults:
+            await self._on_errors(await asyncio.to_thread(self._located, some.faults))
         self.rows_read += some.rows_read
         self._line_number += some.lines
         await self._on_progress(Progress(end_offset, self.rows_read))
 
-    def _take(self, errors: list[RowError]) -> list[RowError]:
-        """Count the errors, which may be many; returns them numbered as in the file."""
-        self.error_summary.update(error.reason for error in errors)
-        return _numbered(errors, self.rows_read, self._line_number - 1)
+    def _located(self, faults: list[Fault]) -> list[RowError]:
+        """Count the faults, which may be many; returns them numbered as in the file."""
+        self.error_summary.update(reason for _, _, _, reason, _ in faults)
+        rows, lines = self.rows_read, self._line_number - 1
+        return [
+            RowError(row + rows, line + lines, column, reason, value)
+            for row, line, column, reason, value in faults
+        ]
 
 
 @dataclass(slots=True)
@@ -192,43 +195,37 @@ class _Team:
         return first
 
 
-# Row errors that may wait to be told: bounds the memory of a block in which every row is bad.
-MAX_WAITING_ERRORS = 8_192
+# Faults that may wait to be told: bounds the memory of a block in which every row is bad.
+MAX_WAITING_FAULTS = 8_192
 
 
 @dataclass(frozen=True, slots=True)
 class _Some:
-    """Rows read on, and their errors; row numbers count from 1 at the first of these rows.
+    """Rows read on, and their faults; row numbers count from 1 at the first of these rows.
 
     `sensor_count` is that of all that the member has read. The last have the block's `lines`.
     """
 
     rows_read: int
-    errors: list[RowError]
+    faults: list[Fault]
     sensor_count: int
     lines: int = 0
     is_last: bool = False
 
 
 def _read_some(batches: Iterator[Batch], member: _Member) -> _Some:
-    rows_read, errors, summary = 0, [], member.summary
+    rows_read, summary = 0, member.summary
+    faults: list[Fault] = []
     for batch in batches:
         summary.fold(batch)
-        errors += _numbered(batch.errors, rows_read)
+        faults += [
+            (row + rows_read, line, column, reason, value)
+            for row, line, column, reason, value in batch.faults
+        ]
         rows_read += batch.rows_read
-        if len(errors) >= MAX_WAITING_ERRORS:
-            return _Some(rows_read, errors, summary.sensor_count)
-    return _Some(rows_read, errors, summary.sensor_count, member.reader.lines, is_last=True)
-
-
-def _numbered(errors: list[RowError], rows: int, lines: int = 0) -> list[RowError]:
-    """The errors with numbers that count the rows and lines before them too."""
-    if not rows and not lines:
-        return errors
-    return [
-        replace(error, row_number=error.row_number + rows, line_number=error.line_number + lines)
-        for error in errors
-    ]
+        if len(faults) >= MAX_WAITING_FAULTS:
+            return _Some(rows_read, faults, summary.sensor_count)
+    return _Some(rows_read, faults, summary.sensor_count, member.reader.lines, is_last=True)
 
 
 WARM_UP_FILE = b"""a,2025-10-01T00:00:00Z,1

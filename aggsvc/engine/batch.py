@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from aggsvc.model import RowError
-
 NO_READING = -1
+
+# A row error before it is known where in the file its block lies: the fields of a RowError.
+Fault = tuple[int, int, str | None, str, str]
+
 WORD = 8
 
 
@@ -67,14 +69,14 @@ class Batch:
 
     `sensors` are ids of a SensorIds, NO_READING where the row is a row error; then `timestamps`
     (microseconds since the epoch, UTC) and `values` mean nothing. All three have a place for each
-    row read. The errors' row numbers count from 1 at the batch's first row, their line numbers
+    row read. The faults' row numbers count from 1 at the batch's first row, their line numbers
     from 1 at the block's first line.
     """
 
     sensors: npt.NDArray[np.int64]
     timestamps: npt.NDArray[np.int64]
     values: npt.NDArray[np.float64]
-    errors: list[RowError] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
 
     @property
     def rows_read(self) -> int:

@@ -29,8 +29,8 @@ def read_timestamp(text: str) -> int:
     if match is None:
         raise FieldFailed("invalid timestamp")
     year, month, day, hour, minute, second, oh, om = (
-        int(match[name] or 0)
-        for name in ("year", "month", "day", "hour", "minute", "second", "oh", "om")
+        int(digits or 0)
+        for digits in match.group("year", "month", "day", "hour", "minute", "second", "oh", "om")
     )
     if hour > 23 or minute > 59 or second > 59 or oh > 23 or om > 59:
         raise FieldFailed("invalid timestamp")

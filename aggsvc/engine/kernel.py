@@ -142,7 +142,8 @@ class Kernel:
         batch.sensors[at] = judged.sensors
         batch.timestamps[at] = judged.timestamps
         batch.values[at] = judged.values
-        errors = [
-            replace(error, row_number=places[error.row_number - 1] + 1) for error in judged.errors
+        faults = [
+            (places[row - 1] + 1, line, column, reason, value)
+            for row, line, column, reason, value in judged.faults
         ]
-        return replace(batch, errors=errors)
+        return replace(batch, faults=faults)

@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 from aiocsv import AsyncReader
 
-from aggsvc.engine.batch import NO_READING, Batch, Names
+from aggsvc.engine.batch import NO_READING, Batch, Fault, Names
 from aggsvc.engine.fields import (
     FieldFailed,
     plain_timestamps,
@@ -23,7 +23,6 @@ from aggsvc.engine.fields import (
 from aggsvc.engine.records import Extent, Piece, records_of
 from aggsvc.engine.sensor_ids import SensorIds
 from aggsvc.errors import FileRejected
-from aggsvc.model import RowError
 
 COLUMNS = ("sensor_id", "timestamp", "value")
 OTHER_DELIMITERS = (";", "\t", "|", ",")
@@ -52,13 +51,11 @@ class RowFailed(Exception):
     """A record that is no reading."""
 
     def __init__(self, reason: str, value: str, column: str | None = None) -> None:
-        super().__init__(reason)
         self.reason, self.value, self.column = reason, value, column
 
-    def at(self, row_number: int, line_number: int) -> RowError:
-        """The row error of this failure in its place."""
-        value = self.value[:VALUE_CHARS]
-        return RowError(row_number, line_number, self.column, self.reason, value)
+    def at(self, row_number: int, line_number: int) -> Fault:
+        """The fault of this failure in its place."""
+        return row_number, line_number, self.column, self.reason, self.value[:VALUE_CHARS]
 
 
 def read_header(record: bytes, delimiter: str = ",") -> Header:
@@ -114,7 +111,7 @@ class _Columns:
         self.sensors: list[str] = []
         self.timestamps: list[int] = []
         self.values: list[float] = []
-        self.errors: list[RowError] = []
+        self.faults: list[Fault] = []
 
     def append(self, sensor: str, timestamp: int, value: float) -> None:
         """Add a reading."""
@@ -123,9 +120,9 @@ class _Columns:
         self.values.append(value)
 
     def fail(self, failed: RowFailed, line_number: int) -> None:
-        """Add a row error; "" is no sensor's name."""
+        """Add a fault; "" is no sensor's name."""
         self.append("", 0, 0.0)
-        self.errors.append(failed.at(len(self.sensors), line_number))
+        self.faults.append(failed.at(len(self.sensors), line_number))
 
     def batch(self, ids: SensorIds) -> Batch:
         """The columns as arrays."""
@@ -139,7 +136,7 @@ class _Columns:
             found[np.array(sensors, np.int64)],
             np.array(self.timestamps, np.int64),
             np.array(self.values, np.float64),
-            self.errors,
+            self.faults,
         )
 
 
