@@ -112,10 +112,10 @@ class Kernel:
 
     def _drain(self, state: Integers, odd: Records, places: list[int]) -> None:
         """Take over the odd records that the last parse has noted."""
-        for start, end, row, line in self._odd[: state[2]].tolist():
-            extent = Extent.TOO_LONG if end - start > MAX_RECORD_BYTES else Extent.WHOLE
-            odd.append(start, end, line, extent)
-            places.append(row)
+        starts, ends, rows, lines = self._odd[: state[2]].T
+        is_long = ends - starts > MAX_RECORD_BYTES
+        odd.extend(starts, ends, lines, np.where(is_long, Extent.TOO_LONG, Extent.WHOLE))
+        places += rows.tolist()
         state[2] = 0
 
     def _take_record(

@@ -18,6 +18,7 @@ from functools import cached_property, lru_cache
 from typing import Literal, Protocol, overload
 
 import numpy as np
+import numpy.typing as npt
 
 from aggsvc.errors import FileRejected
 
@@ -41,6 +42,9 @@ LF = 10
 END_OF_DATA = b"\n".ljust(PADDING, b"\0")
 BOM = b"\xef\xbb\xbf"
 UTF_16_BOMS = (b"\xff\xfe", b"\xfe\xff")
+
+
+Integers = npt.NDArray[np.int64]
 
 
 class Extent(IntEnum):
@@ -70,6 +74,12 @@ class Records:
         self._ends.append(end)
         self._lines.append(line)
         self._extents.append(extent)
+
+    def extend(self, starts: Integers, ends: Integers, lines: Integers, extents: Integers) -> None:
+        """Add the next records."""
+        for column, numbers in (self._starts, starts), (self._ends, ends), (self._lines, lines):
+            column.frombytes(numbers.astype(np.uint32).tobytes())
+        self._extents += extents.astype(np.uint8).tobytes()
 
     def split(self, size: int) -> Iterator["Records"]:
         """The same records, at most `size` at a time."""
