@@ -72,9 +72,10 @@ class Processor:
             file_id=job.file_id, object_key=object_key(job.file_id)
         ):
             try:
+                engine = await self._engine  # the file waits for it as it was uploaded
                 record = await self._claim(job.file_id)
                 if record is not None:
-                    await self._run(record)
+                    await self._run(record, engine)
             except ConditionFailed:
                 log.info("superseded", detail="the file was deleted or taken over meanwhile")
 
@@ -98,10 +99,10 @@ class Processor:
             await asyncio.shield(self._give_back(_Run(self._objects, self._files, claimed)))
             raise
 
-    async def _run(self, record: FileRecord) -> None:
+    async def _run(self, record: FileRecord, engine: Engine) -> None:
         run = _Run(self._objects, self._files, record)
         try:
-            await self._aggregate(run)
+            await self._aggregate(run, engine)
         except (StoreUnavailable, asyncio.CancelledError):
             await asyncio.shield(self._give_back(run))
             raise
@@ -109,9 +110,8 @@ class Processor:
             await run.discard()
             raise
 
-    async def _aggregate(self, run: "_Run") -> None:
+    async def _aggregate(self, run: "_Run", engine: Engine) -> None:
         try:
-            engine = await self._engine
             async with self._objects.open(run.record.object_key, ENGINE_CHUNK_BYTES) as upload:
                 outcome = await engine(
                     run.counted(upload.chunks),

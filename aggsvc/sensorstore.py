@@ -1,6 +1,7 @@
 """Where the statistics of a finished file's sensors are kept."""
 
 import asyncio
+import zlib
 from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -24,8 +25,8 @@ class SensorRows:
 class SensorStore:
     """Within the record while they are few, else as an object beside the upload.
 
-    In the record they are the same bytes as base64 text, so that whoever lists records need not
-    take them apart.
+    In the record they are the same bytes, deflated, as base64 text, so that whoever lists records
+    need not take them apart.
     """
 
     def __init__(self, objects: FileObjects) -> None:
@@ -37,20 +38,28 @@ class SensorStore:
     async def keep(self, record: FileRecord, table: SensorTable, key: str) -> FileRecord:
         """The record as it leads to the table; an object, if need be one, is durable at the key."""
         if _base64_bytes(table) <= SENSORS_INLINE_BYTES:
-            return replace(record, sensors=b64encode(b"".join(table.encode())).decode())
+            return replace(record, sensors=_packed(table))
         await self._objects.put_sensors(key, _chunks(table))
         return replace(record, sensors_key=key)
 
     async def rows(self, record: FileRecord, sort: str, offset: int, limit: int) -> SensorRows:
         """As SensorTable.rows; none where the file came to no aggregates."""
         if record.sensors_key is None:
-            return _rows(b64decode(record.sensors or NO_SENSORS), sort, offset, limit)
+            return _rows(_unpacked(record.sensors), sort, offset, limit)
         async with self._turn:
             data = await self._objects.read(record.sensors_key)
             return await asyncio.to_thread(_rows, data, sort, offset, limit)
 
 
-NO_SENSORS = b64encode(b"".join(SensorTable.empty().encode())).decode()
+def _packed(table: SensorTable) -> str:
+    return b64encode(zlib.compress(b"".join(table.encode()), level=1)).decode()
+
+
+def _unpacked(sensors: str | None) -> bytes:
+    return zlib.decompress(b64decode(sensors or NO_SENSORS))
+
+
+NO_SENSORS = _packed(SensorTable.empty())
 
 
 def _rows(data: bytes | bytearray, sort: str, offset: int, limit: int) -> SensorRows:

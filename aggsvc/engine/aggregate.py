@@ -180,12 +180,13 @@ class _Team:
         return some
 
     def _idle_member(self) -> _Member:
-        """One that has nothing to do, or a new one: there are as many as threads at a time."""
+        """One that has nothing to do, or a new one: at most one for each block under way."""
         try:
             return self._idle.pop()
         except IndexError:
-            self._members.append(_Member(self._lane.reader(self._header)))
-            return self._members[-1]
+            member = _Member(self._lane.reader(self._header))
+            self._members.append(member)  # as other threads may do at the same moment
+            return member
 
     def merged(self) -> Summary:
         """The summary of all that was read."""

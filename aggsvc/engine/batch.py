@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from aggsvc.engine.jit import compiled
 
 NO_READING = -1
 
@@ -12,6 +15,8 @@ NO_READING = -1
 Fault = tuple[int, int, str | None, str, str]
 
 WORD = 8
+# Names are sorted by so many words at once, which is all of most; the rest one by one.
+SORTED_WORDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,24 +38,32 @@ class Names:
     def order(self) -> npt.NDArray[np.intp]:
         """The places of the names in the order of their bytes, none of which is NUL."""
         starts = self._starts()
-        longest = int((self.ends - starts).max(initial=1))
-        text = np.concatenate([self.text, np.zeros(longest, np.uint8)])
-        keys = []
-        for first in range(0, longest, WORD):
-            key = np.zeros(len(self), np.uint64)
-            for place in range(first, first + WORD):
-                byte = text[np.minimum(starts + place, self.ends)]
-                key = (key << np.uint64(8)) | np.where(starts + place < self.ends, byte, 0)
-            keys.append(key)
-        return np.lexsort(keys[::-1])
+        keys = np.zeros((SORTED_WORDS, len(self)), np.uint64)
+        for place in range(SORTED_WORDS * WORD):
+            at = starts + place
+            byte = np.where(at < self.ends, self.text[np.minimum(at, len(self.text) - 1)], 0)
+            keys[place // WORD] = (keys[place // WORD] << np.uint64(8)) | byte
+        order = np.lexsort(keys[::-1])
+        if len(self) and (self.ends - starts).max() > SORTED_WORDS * WORD:
+            self._order_rest(order, keys[:, order])
+        return order
+
+    def _order_rest(self, order: npt.NDArray[np.intp], keys: npt.NDArray[np.uint64]) -> None:
+        """Put those in order whose first SORTED_WORDS are the same."""
+        is_first = np.concatenate([[True], (keys[:, 1:] != keys[:, :-1]).any(axis=0), [True]])
+        bounds = np.flatnonzero(is_first)
+        for run in np.flatnonzero(np.diff(bounds) > 1).tolist():
+            places = order[bounds[run] : bounds[run + 1]]
+            names = list(self.only(places).encoded())
+            places[:] = places[sorted(range(len(names)), key=names.__getitem__)]
 
     def only(self, places: npt.NDArray[np.intp]) -> "Names":
         """The names in these places, in their order."""
         starts = self._starts()[places]
-        lengths = self.ends[places] - starts
-        ends = np.cumsum(lengths)
-        at = np.repeat(starts - (ends - lengths), lengths) + np.arange(ends[-1] if len(ends) else 0)
-        return Names(self.text[at], ends)
+        ends = np.cumsum(self.ends[places] - starts)
+        text = np.empty(ends[-1] if len(ends) else 0, np.uint8)
+        _copy(self.text, starts, text, ends)
+        return Names(text, ends)
 
     def _starts(self) -> npt.NDArray[np.int64]:
         return np.concatenate([np.zeros(1, np.int64), self.ends])[:-1]
@@ -82,3 +95,13 @@ class Batch:
     def rows_read(self) -> int:
         """How many rows there are, readings and errors."""
         return len(self.sensors)
+
+
+@compiled
+def _copy(source: Any, starts: Any, text: Any, ends: Any) -> None:
+    """Copy names from where they start in the source to where they end in the text."""
+    begin = 0
+    for name in range(len(ends)):
+        for place in range(ends[name] - begin):
+            text[begin + place] = source[starts[name] + place]
+        begin = ends[name]

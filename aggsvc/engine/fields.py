@@ -16,10 +16,10 @@ _TIMESTAMP = re.compile(
     r"(?:[Tt ](?P<hour>[0-9]{2})(?P<colon>:?)(?P<minute>[0-9]{2})"
     r"(?:(?P=colon)(?P<second>[0-9]{2})(?:\.(?P<fraction>[0-9]{1,9}))?)?" + _OFFSET + ")?"
 )
-_DAY_US = 86_400_000_000
+DAY_US = 86_400_000_000
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
-FIRST_US = (date.min.toordinal() - _EPOCH_DAY) * _DAY_US
-LAST_US = (date.max.toordinal() + 1 - _EPOCH_DAY) * _DAY_US - 1
+FIRST_US = (date.min.toordinal() - _EPOCH_DAY) * DAY_US
+LAST_US = (date.max.toordinal() + 1 - _EPOCH_DAY) * DAY_US - 1
 _LEAP_YEAR = 4
 
 
@@ -42,7 +42,7 @@ def read_timestamp(text: str) -> int:
     offset = (oh * 60 + om) * (-1 if match["sign"] == "-" else 1)
     seconds = (hour * 60 + minute - offset) * 60 + second
     micros = int((match["fraction"] or "0").ljust(6, "0")[:6])
-    micros += days * _DAY_US + seconds * 1_000_000
+    micros += days * DAY_US + seconds * 1_000_000
     if year == 0 or not FIRST_US <= micros <= LAST_US:
         raise FieldFailed("timestamp out of range")
     return micros

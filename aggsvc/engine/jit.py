@@ -29,7 +29,9 @@ else:
 def _keep_code_by_sources() -> None:
     here = Path(__file__).parent
     digest = sha256(b"".join(path.read_bytes() for path in sorted(here.glob("*.py"))))
-    homes = here / "__pycache__", Path(os.path.expanduser("~/.cache/aggsvc"))
+    chosen = numba.config.CACHE_DIR  # type: ignore[attr-defined]
+    beside = here / "__pycache__"
+    homes = [Path(chosen)] if chosen else [beside, Path(os.path.expanduser("~/.cache/aggsvc"))]
     for home in homes:
         folder = home / f"{KEPT_CODE}{digest.hexdigest()[:16]}"
         try:
@@ -38,7 +40,8 @@ def _keep_code_by_sources() -> None:
             continue
         if os.access(folder, os.W_OK):
             numba.config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]
-            _forget_all_but(folder)
+            if home == beside:  # elsewhere it may be another version's, and in use
+                _forget_all_but(folder)
             return
 
 
@@ -48,7 +51,7 @@ def _forget_all_but(folder: Path) -> None:
             shutil.rmtree(other, ignore_errors=True)
 
 
-if HAS_NUMBA and not numba.config.CACHE_DIR:  # type: ignore[attr-defined]
+if HAS_NUMBA:
     _keep_code_by_sources()
 
 

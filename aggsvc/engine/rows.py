@@ -21,12 +21,11 @@ from aggsvc.engine.fields import (
     read_value,
 )
 from aggsvc.engine.records import Extent, Piece, records_of
-from aggsvc.engine.sensor_ids import SensorIds
+from aggsvc.engine.sensor_ids import MAX_NAME_BYTES, SensorIds
 from aggsvc.errors import FileRejected
 
 COLUMNS = ("sensor_id", "timestamp", "value")
 OTHER_DELIMITERS = (";", "\t", "|", ",")
-MAX_SENSOR_BYTES = 256
 VALUE_CHARS = 200
 # Rows judged together: enough to pay for the patterns, few enough that one bad row costs little.
 SLICE_ROWS = 256
@@ -226,7 +225,7 @@ def judge(row: Row, text: str | RowFailed, header: Header) -> Reading:
     for column, field in zip(COLUMNS, (sensor, timestamp, value), strict=True):
         if not field:
             raise RowFailed(f"missing {column}", "", column)
-    if len(sensor.encode()) > MAX_SENSOR_BYTES:
+    if len(sensor.encode()) > MAX_NAME_BYTES:
         raise RowFailed("sensor_id too long", sensor, "sensor_id")
     return (
         sensor,
@@ -242,7 +241,7 @@ def _read(read: Callable[[str], T], text: str, column: str) -> T:
         raise RowFailed(str(failed), text, column) from None
 
 
-_PLAIN_SENSOR_CHARS = MAX_SENSOR_BYTES // 4
+_PLAIN_SENSOR_CHARS = MAX_NAME_BYTES // 4
 
 
 def _append_plain(columns: _Columns, part: _Slice, header: Header) -> bool:

@@ -15,6 +15,7 @@ and 10**22 as scale, one division rounds once (Clinger 1990).
 import numpy as np
 
 from aggsvc.engine.batch import NO_READING
+from aggsvc.engine.fields import DAY_US, FIRST_US, LAST_US
 from aggsvc.engine.instructions import CR, NL, QUOTE, byte_at, trailing_zeros, window
 from aggsvc.engine.jit import compiled, inlined
 from aggsvc.engine.machine import (
@@ -34,10 +35,7 @@ SPACE, TAB, DOT = 32, 9, 46
 MAX_RECORD = MAX_RECORD_BYTES
 MANTISSA = 1 << 53
 P10 = np.array([10.0**k for k in range(23)])
-DAY_US = 86_400_000_000
 MINUTE_US = 60_000_000
-FIRST_US = -62_135_596_800_000_000
-LAST_US = 253_402_300_799_999_999
 NO_DAY = 1 << 40
 NO_TIME = 1 << 62
 
@@ -395,7 +393,7 @@ def parse(
             # The timestamp.
             a = stops[i_time - 1] + 1 if i_time else start
             b = stops[i_time]
-            if byte_at(data, a) <= QUOTE or byte_at(data, b - 1) <= QUOTE:
+            if a == b or byte_at(data, a) <= QUOTE or byte_at(data, b - 1) <= QUOTE:
                 a, b = inner(data, a, b)
             w0 = load64(data, a)
             w1 = load64(data, a + 8)
@@ -421,7 +419,7 @@ def parse(
             # The value.
             a = stops[i_value - 1] + 1 if i_value else start
             b = stops[i_value]
-            if byte_at(data, a) <= QUOTE or byte_at(data, b - 1) <= QUOTE:
+            if a == b or byte_at(data, a) <= QUOTE or byte_at(data, b - 1) <= QUOTE:
                 a, b = inner(data, a, b)
             negative = byte_at(data, a) == 45
             size = b - a - negative
@@ -453,7 +451,7 @@ def parse(
             # The sensor.
             a = stops[i_sensor - 1] + 1 if i_sensor else start
             b = stops[i_sensor]
-            if byte_at(data, a) <= QUOTE or byte_at(data, b - 1) <= QUOTE:
+            if a == b or byte_at(data, a) <= QUOTE or byte_at(data, b - 1) <= QUOTE:
                 a, b = inner(data, a, b)
             size = b - a
             good = good and read and size > 0 and size <= MAX_NAME_BYTES
