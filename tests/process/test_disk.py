@@ -34,7 +34,11 @@ MAIN = "import sys; from aggsvc.__main__ import main; sys.exit(main())"
 TRACEABLE = "import ctypes; ctypes.CDLL(None).prctl(0x59616D61, -1, 0, 0, 0); " + MAIN
 # What is imported first could not be found later where only root may read this checkout.
 BECOME_NOBODY = f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY}); "
-AS_NOBODY = "import encodings.idna, os, aggsvc.server, aggsvc.engine.lanes; " + BECOME_NOBODY + MAIN
+AS_NOBODY = (
+    "import encodings.idna, encodings.unicode_escape, os, aggsvc.server, aggsvc.engine.lanes; "
+    + BECOME_NOBODY
+    + MAIN
+)
 
 
 class Server(ServerProcess):
