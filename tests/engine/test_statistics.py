@@ -31,7 +31,7 @@ ALL = 1_000_000
 
 both_lanes = pytest.mark.parametrize("lane", ["rows", "kernel"])
 statistics_settings = settings(
-    max_examples=200,
+    max_examples=100,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     phases=set(Phase) - {Phase.explain},  # which takes longer than a test may
