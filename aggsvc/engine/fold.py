@@ -349,6 +349,9 @@ def _root(digits: Any, divisor: Any) -> Any:
     fourth = np.float64(digits[top - 3]) if top > 2 else 0.0
     high = scaled + second
     low = (second - (high - scaled)) + (third * 2.0**-32 + fourth * 2.0**-64)
+    total = high + low  # for a top digit that is small leaves `high` few bits
+    low -= total - high
+    high = total
     root = math.sqrt(high)
     product, error = _two_product(root, root)
     root_low = ((high - product) - error + low) / (2.0 * root)

@@ -63,3 +63,9 @@ def test_minus_zero_is_shown_as_zero() -> None:
 def test_no_readings_have_no_extremes() -> None:
     aggregates = summary_of([]).aggregates()
     assert (aggregates.min_value, aggregates.max_value, aggregates.mean_value) == (None,) * 3
+
+
+def test_a_deviation_between_two_doubles_is_rounded_to_even() -> None:
+    """Where the digits of the variance begin with a small one."""
+    found = summary_of([("a", 0, -1.67e-06), ("a", 0, -7e-07)])
+    assert found.sensors().rows()[0].stddev_value == found.aggregates().stddev_value == 4.85e-07
