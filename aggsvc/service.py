@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import orjson
 import structlog
 
-from aggsvc.errors import Conflict, InvalidRequest, KeyReused
+from aggsvc.errors import Conflict, InvalidParameter, InvalidUpload, KeyReused
 from aggsvc.events import Event, EventHub, FileDeleted, FileEvent, Subscription
 from aggsvc.filetable import FileTable, RecordPage
 from aggsvc.idempotency import IdempotencyKeys
@@ -69,7 +69,7 @@ class Service:
     async def submit(self, filename: str, data: AsyncIterable[bytes]) -> FileRecord:
         """Keep an upload durably and queue it; on any error nothing of it is left.
 
-        Raises InvalidRequest for an upload of zero bytes, and whatever `data` raises.
+        Raises InvalidUpload for an upload of zero bytes, and whatever `data` raises.
         """
         return await self._accept(filename, data)
 
@@ -101,7 +101,8 @@ class Service:
         if upload.sha256() != made.sha256:
             raise KeyReused(
                 f"the Idempotency-Key belongs to the file {made.file_id}, which has other bytes; "
-                "send these with a key of their own"
+                "send these with a key of their own",
+                "Idempotency-Key",
             )
         record = await self._files.find(made.file_id)
         if record is None:
@@ -180,7 +181,7 @@ class Service:
     ) -> SensorPage:
         """One page of a file's sensors, by id unless sorted (see SensorTable.rows).
 
-        Raises NotFound, InvalidRequest, and Conflict while the file is moving, or where it was
+        Raises NotFound, InvalidParameter, and Conflict while the file is moving, or where it was
         processed again since the cursor was given.
         """
         record = await self._files.get(file_id)
@@ -261,9 +262,9 @@ def _open_cursor(cursor: str, record: FileRecord, sort: str) -> int:
     except (ValueError, TypeError):
         sound = False
     if not sound:
-        raise InvalidRequest("the cursor is not one of this listing; begin without one")
+        raise InvalidParameter("the cursor is not one of this listing; begin without one", "cursor")
     if version != record.version:
-        raise Conflict("the file was processed again since; begin without a cursor")
+        raise Conflict("the file was processed again since; begin without a cursor", "cursor")
     return int(offset)
 
 
@@ -281,7 +282,7 @@ class _Upload:
             self._hash.update(chunk)
             yield chunk
         if size == 0:
-            raise InvalidRequest("the file is empty; send a CSV file with at least a header")
+            raise InvalidUpload("the file is empty; send a CSV file with at least a header", "file")
 
     def sha256(self) -> str:
         return self._hash.hexdigest()

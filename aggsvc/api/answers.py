@@ -2,9 +2,10 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, make_dataclass
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, Self, get_type_hints
 
 from aggsvc.api.views import KEPT_NOT_SHOWN
+from aggsvc.http.kinds import ProblemKind
 from aggsvc.model import LONG_LISTS, Aggregates, FileRecord, SensorStatistics
 
 
@@ -57,3 +58,19 @@ class Alive:
     """The process answers."""
 
     status: Literal["ok"] = "ok"
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemType:
+    """A kind of problem: when it is answered, and what its client is to do."""
+
+    type: str
+    title: str
+    status: int
+    when: str
+    cure: str
+
+    @classmethod
+    def of(cls, kind: ProblemKind) -> Self:
+        """The kind as it is shown."""
+        return cls(kind.type, kind.title, kind.status, kind.when, kind.cure)

@@ -7,6 +7,7 @@ from urllib.parse import quote
 import structlog
 from aiohttp import web
 
+from aggsvc.api.answers import ProblemType
 from aggsvc.api.openapi import DOCUMENT
 from aggsvc.api.parameters import (
     CURSOR,
@@ -15,6 +16,7 @@ from aggsvc.api.parameters import (
     FILE_LIMIT,
     FILE_SORT,
     IDEMPOTENCY_KEY,
+    PROBLEM_NAME,
     SEARCH,
     SENSOR_LIMIT,
     SENSOR_SORT,
@@ -22,6 +24,7 @@ from aggsvc.api.parameters import (
 )
 from aggsvc.api.views import errors_as_csv, json_response, listed_view, record_view
 from aggsvc.errors import AggsvcError
+from aggsvc.http.kinds import KINDS
 from aggsvc.http.uploads import open_upload
 from aggsvc.keys import ADMISSION, EVENT_STREAMS, HEALTH, SERVICE, SETTINGS, TRANSFERS
 from aggsvc.model import Status
@@ -146,6 +149,14 @@ async def openapi(request: web.Request) -> web.Response:
     else:
         answer.body, answer.content_type = document.body, "application/json"
     return answer
+
+
+async def get_problem(request: web.Request) -> web.Response:
+    """GET /problems/{name}: what the type of a problem means."""
+    kind = KINDS.get(request.match_info[PROBLEM_NAME.name])
+    if kind is None:
+        raise web.HTTPNotFound
+    return json_response(ProblemType.of(kind))
 
 
 async def _stream(

@@ -2,6 +2,7 @@
 
 from dataclasses import fields
 
+from aggsvc.http.kinds import KINDS
 from aggsvc.http.operations import Choice, Number, Parameter, Text, one_of, sort_by
 from aggsvc.model import SensorStatistics, Status
 from aggsvc.service import FILE_SORTS
@@ -48,3 +49,10 @@ SENSOR_SORT = Parameter(
     "What to sort by, `-` before it for descending; by `sensor_id` if not given.",
 )
 SENSOR_LIMIT = Parameter("limit", Number(1, 1000), DEFAULT_LIMIT, "How many sensors on a page.")
+PROBLEM_NAME = Parameter(
+    "name",
+    Choice(tuple(KINDS), "the last part of a problem's type"),
+    "",
+    "The last part of a problem's `type`.",
+    "path",
+)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import BodyPartReader, HttpVersion11, MultipartReader, StreamReader, web
-from aiohttp.hdrs import CONTENT_ENCODING, CONTENT_TRANSFER_ENCODING, EXPECT
+from aiohttp.hdrs import CONTENT_ENCODING, CONTENT_TRANSFER_ENCODING, CONTENT_TYPE, EXPECT
 from aiohttp.http_exceptions import HttpProcessingError
 
-from aggsvc.errors import InvalidRequest, TooLarge, UnknownExpectation, UnsupportedMedia
+from aggsvc.errors import InvalidUpload, TooLarge, UnknownExpectation, UnsupportedMedia
 from aggsvc.http.pace import Pace
 from aggsvc.keys import ADMISSION, SETTINGS, TRANSFERS
 
@@ -36,7 +36,7 @@ HOW = "send multipart/form-data with the CSV in the field 'file'"
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One file on its way in; its chunks raise InvalidRequest where the body is not right."""
+    """One file on its way in; its chunks raise InvalidUpload where the body is not right."""
 
     filename: str
     chunks: AsyncIterator[bytes]
@@ -44,7 +44,7 @@ class Upload:
 
 @asynccontextmanager
 async def open_upload(request: web.Request) -> AsyncIterator[Upload]:
-    """The one field `file`; raises InvalidRequest, UnsupportedMedia, TooLarge, TooSlow, Busy.
+    """The one field `file`; raises InvalidUpload, UnsupportedMedia, TooLarge, TooSlow, Busy.
 
     What the request's head tells to be refused is so before any of the body is read.
     """
@@ -55,7 +55,7 @@ async def open_upload(request: web.Request) -> AsyncIterator[Upload]:
         async with _open_body(request) as body:
             part = await body.next_file()
             if part is None:
-                raise InvalidRequest(f"the body has no field 'file'; {HOW}")
+                raise InvalidUpload(f"the body has no field 'file'; {HOW}", FIELD)
             yield Upload(clean_filename(part.filename), body.only(part))
 
 
@@ -76,7 +76,7 @@ async def _each(request: web.Request, body: "_Body") -> AsyncGenerator[Upload]:
 @asynccontextmanager
 async def _open_body(request: web.Request) -> AsyncIterator["_Body"]:
     if not request.content_type.startswith("multipart/"):
-        raise UnsupportedMedia(f"the body is {request.content_type}; {HOW}")
+        raise UnsupportedMedia(f"the body is {request.content_type}; {HOW}", CONTENT_TYPE)
     settings = request.app[SETTINGS]
     with request.app[TRANSFERS].begin(settings.min_upload_rate, settings.body_timeout) as pace:
         reader = _multipart(request, pace)
@@ -89,7 +89,9 @@ async def _continue(request: web.Request) -> None:
     if expected is None or request.version < HttpVersion11:
         return
     if expected.lower() != "100-continue":
-        raise UnknownExpectation(f"Expect: {expected[:40]!r} is not known; it is 100-continue")
+        raise UnknownExpectation(
+            f"Expect: {expected[:40]!r} is not known; it is 100-continue", EXPECT
+        )
     if not request.content.is_eof():
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0  # the answer itself has not begun
@@ -99,7 +101,7 @@ def _multipart(request: web.Request, pace: Pace) -> MultipartReader:
     try:
         return MultipartReader(request.headers, _Stream(request.content, pace))  # type: ignore[arg-type]
     except BROKEN as error:
-        raise InvalidRequest(f"the multipart body cannot be read ({error}); {HOW}") from None
+        raise InvalidUpload(f"the multipart body cannot be read ({error}); {HOW}") from None
 
 
 class _Stream:
@@ -161,7 +163,9 @@ class _Body:
         async for chunk in self.chunks(part):
             yield chunk
         if await self.next_file() is not None:
-            raise InvalidRequest("the body has more than one field 'file'; send one file a request")
+            raise InvalidUpload(
+                "the body has more than one field 'file'; send one file a request", FIELD
+            )
 
     async def _next_part(self) -> BodyPartReader | None:
         try:
@@ -169,14 +173,14 @@ class _Body:
         except BROKEN as error:
             raise _broken(error) from None
         if isinstance(part, MultipartReader):
-            raise InvalidRequest(f"the body has a multipart within the multipart; {HOW}")
+            raise InvalidUpload(f"the body has a multipart within the multipart; {HOW}")
         return part
 
     async def _skip(self, part: BodyPartReader) -> None:
         async for chunk in _read(part):
             self._others += len(chunk)
             if self._others > OTHER_FIELDS_BYTES:
-                raise InvalidRequest(f"fields other than 'file' are too large; {HOW}")
+                raise InvalidUpload(f"fields other than 'file' are too large; {HOW}")
 
 
 async def _read(part: BodyPartReader) -> AsyncIterator[bytes]:
@@ -201,23 +205,25 @@ def _name_of(part: BodyPartReader) -> str | None:
         try:
             name, _readable = part.name, part.filename
         except (RuntimeWarning, ValueError):
-            raise InvalidRequest("a field's Content-Disposition is malformed") from None
+            raise InvalidUpload("a field's Content-Disposition is malformed") from None
     return name
 
 
 def _require_plain(part: BodyPartReader) -> None:
     encoding = part.headers.get(CONTENT_TRANSFER_ENCODING, "").lower()
     if encoding not in PLAIN_ENCODINGS or CONTENT_ENCODING in part.headers:
-        raise InvalidRequest("the field 'file' is encoded; send its bytes as they are")
+        raise InvalidUpload("the field 'file' is encoded; send its bytes as they are", FIELD)
 
 
 def _too_large(most: int) -> TooLarge:
-    return TooLarge(f"the file is larger than {most:,} bytes, the most that is taken; split it")
+    return TooLarge(
+        f"the file is larger than {most:,} bytes, the most that is taken; split it", FIELD
+    )
 
 
-def _broken(error: Exception) -> InvalidRequest:
+def _broken(error: Exception) -> InvalidUpload:
     why = str(error).splitlines()[-1].strip() if str(error) else "unreadable"
-    return InvalidRequest(f"the multipart body is broken or cut short ({why}); send it again")
+    return InvalidUpload(f"the multipart body is broken or cut short ({why}); send it again")
 
 
 def clean_filename(name: str | None) -> str:
