@@ -222,7 +222,8 @@ def _too_large(most: int) -> TooLarge:
 
 
 def _broken(error: Exception) -> InvalidUpload:
-    why = str(error).splitlines()[-1].strip() if str(error) else "unreadable"
+    last = str(error).splitlines()[-1] if str(error) else "unreadable"
+    why = last.partition(":")[0].strip()  # behind a colon comes input
     return InvalidUpload(f"the multipart body is broken or cut short ({why}); send it again")
 
 

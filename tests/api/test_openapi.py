@@ -65,7 +65,11 @@ async def assert_as_described(answer: ClientResponse, method: str, path: str) ->
     schema = told["content"][answer.content_type]["schema"]
     is_json = answer.content_type in ("application/json", "application/problem+json")
     value = await json_of(answer) if is_json else (await answer.read()).decode()
-    validate(value, schema)
+    if answer.content_type == "text/event-stream":
+        for event in value.strip().split("\r\n\r\n"):
+            validate(dict(line.split(": ", 1) for line in event.splitlines()), schema)
+    else:
+        validate(value, schema)
     return value
 
 
