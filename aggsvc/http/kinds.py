@@ -189,6 +189,6 @@ def kind_of(error: type[AggsvcError]) -> ProblemKind:
 
 
 def kind_of_status(status: int) -> ProblemKind:
-    """The kind that answers an error of the server's own; where it is none of these, one unnamed."""
+    """The kind that answers an error of the server's own; one without a name if none does."""
     known = OF_STATUSES.get(status)
     return known or ProblemKind("", status, HTTPStatus(status).phrase, "", "")
