@@ -11,6 +11,7 @@ import jinja2
 from aiohttp import web
 
 from aggsvc.errors import AggsvcError, InvalidRequest
+from aggsvc.http.forms import form_context
 from aggsvc.http.problems import HEADERS, refusal
 from aggsvc.http.routing import Route, Scope, add_routes
 from aggsvc.http.uploads import open_uploads
@@ -49,6 +50,7 @@ def setup_pages(app: web.Application) -> None:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        context_processors=[form_context],
     )
     environment.filters |= {"bytes": format_bytes, "utc": format_utc, "count": "{:,}".format}
     app.middlewares.append(page_error_middleware)
