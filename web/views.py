@@ -50,7 +50,6 @@ def setup_pages(app: web.Application) -> None:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        context_processors=[form_context],
     )
     environment.filters |= {"bytes": format_bytes, "utc": format_utc, "count": "{:,}".format}
     app.middlewares.append(page_error_middleware)
@@ -166,6 +165,7 @@ def render(
     status: HTTPStatus = HTTPStatus.OK,
 ) -> web.Response:
     """The template as a page that loads nothing from elsewhere."""
+    context |= form_context(request)
     response = aiohttp_jinja2.render_template(template, request, context, status=status)
     response.headers.update(SECURITY_HEADERS)
     return response

@@ -12,7 +12,7 @@ CSRF_TOKEN = web.RequestKey("CSRF_TOKEN", str)
 INPUT = Markup('<input type="hidden" name="{name}" value="{value}">')
 
 
-async def form_context(request: web.Request) -> dict[str, Any]:
+def form_context(request: web.Request) -> dict[str, Any]:
     """For templates: `csrf_token`, and `csrf_input` to be put first in each form of method post.
 
     A script sends the token as X-CSRF-Token. Both are empty where nobody is signed in.
