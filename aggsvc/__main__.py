@@ -1,9 +1,10 @@
-"""Run the service: `python -m aggsvc`."""
+"""Run the service: `python -m aggsvc`. With `token`, manage the tokens that it takes."""
 
 import sys
 
 import structlog
 
+from aggsvc.commands import run_command
 from aggsvc.errors import StartRefused
 from aggsvc.logs import configure_logging
 from aggsvc.server import serve
@@ -11,8 +12,10 @@ from aggsvc.settings import misspelt, read_settings
 
 
 def main() -> int:
-    """Run until SIGTERM or Ctrl-C; returns the exit status."""
+    """Run until SIGTERM or Ctrl-C, or the command that is given; returns the exit status."""
     try:
+        if sys.argv[1:]:
+            return run_command()
         settings = read_settings()
         configure_logging(settings.log_level)
         for name, meant in misspelt().items():

@@ -16,16 +16,20 @@ from aggsvc.errors import StoreUnavailable
 from aggsvc.events import EventHub
 from aggsvc.filetable import FileTable
 from aggsvc.health import Health
+from aggsvc.http.access import access_middleware, add_refusal_headers
 from aggsvc.http.admission import Admission
+from aggsvc.http.guard import Guard
 from aggsvc.http.pace import Transfers
 from aggsvc.http.problems import problem_middleware
 from aggsvc.http.routing import add_routes
+from aggsvc.http.sessions import Sessions, open_key
 from aggsvc.http.streams import EventStreams
 from aggsvc.idempotency import IdempotencyKeys
 from aggsvc.keys import (
     ADMISSION,
     BACKENDS,
     EVENT_STREAMS,
+    GUARD,
     HEALTH,
     RECOVERY,
     SERVICE,
@@ -38,7 +42,9 @@ from aggsvc.processor import Processor, ProcessorLimits
 from aggsvc.recovery import Recovery
 from aggsvc.service import Service
 from aggsvc.settings import Settings
+from aggsvc.tokens import LiveTokens, TokenFile
 from aggsvc.workers import DRAIN_SECONDS, WorkerPool
+from web.sign_in import ROUTES as SIGN_IN_ROUTES
 from web.views import setup_pages
 
 # How often idempotency keys that have expired are removed.
@@ -66,9 +72,11 @@ def create_app(settings: Settings) -> web.Application:
     app[SETTINGS] = settings
     app[EVENT_STREAMS] = EventStreams()
     app[TRANSFERS] = Transfers()
-    add_routes(app, ROUTES)
+    add_routes(app, ROUTES + SIGN_IN_ROUTES)
     setup_pages(app)
-    app.cleanup_ctx.extend((engine_threads, backends, service, recovery, workers))
+    app.middlewares.append(access_middleware)
+    app.on_response_prepare.append(add_refusal_headers)
+    app.cleanup_ctx.extend((engine_threads, access, backends, service, recovery, workers))
     app.on_shutdown.append(end_event_streams)
     return app
 
@@ -79,6 +87,25 @@ async def engine_threads(_app: web.Application) -> AsyncIterator[None]:
     asyncio.get_running_loop().set_default_executor(pool)
     yield
     pool.shutdown(wait=False)
+
+
+async def access(app: web.Application) -> AsyncIterator[None]:
+    """Tokens and sessions, where everybody is asked for one."""
+    settings = app[SETTINGS]
+    if settings.auth != "on":
+        yield
+        return
+    sessions = Sessions(
+        await asyncio.to_thread(open_key, settings.auth_path), trusts_proxy=settings.trust_proxy
+    )
+    tokens = LiveTokens(TokenFile(settings.auth_path))
+    await tokens.open()
+    app[GUARD] = Guard(tokens, sessions, trusts_proxy=settings.trust_proxy)
+    following = asyncio.create_task(tokens.follow(app[GUARD].drop_ended))
+    yield
+    following.cancel()
+    await asyncio.wait({following})
+    tokens.close()
 
 
 async def backends(app: web.Application) -> AsyncIterator[None]:

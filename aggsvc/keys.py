@@ -5,6 +5,7 @@ from aiohttp import web
 from aggsvc.backends import Backends
 from aggsvc.health import Health
 from aggsvc.http.admission import Admission
+from aggsvc.http.guard import Guard
 from aggsvc.http.pace import Transfers
 from aggsvc.http.streams import EventStreams
 from aggsvc.recovery import Recovery
@@ -20,4 +21,6 @@ RECOVERY = web.AppKey("RECOVERY", Recovery)
 WORKERS = web.AppKey("WORKERS", WorkerPool)
 ADMISSION = web.AppKey("ADMISSION", Admission)
 TRANSFERS = web.AppKey("TRANSFERS", Transfers)
+# There only where access is on.
+GUARD = web.AppKey("GUARD", Guard)
 EVENT_STREAMS = web.AppKey("EVENT_STREAMS", EventStreams)

@@ -2,19 +2,14 @@
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 
 from aiohttp import web
 
+from aggsvc.tokens import Scope
+
+__all__ = ["Route", "Scope", "add_routes", "route_of"]
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class Scope(StrEnum):
-    """What a caller may be allowed: to read, to write as well, to do all."""
-
-    READ = "read"
-    WRITE = "write"
-    ADMIN = "admin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +26,30 @@ class Route:
     needs: Scope | None
     takes_files: bool = False
 
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """What the handler makes of the request."""
+        return await self.handler(request)
+
 
 def add_routes(app: web.Application, routes: Iterable[Route]) -> None:
     """Have the app answer these routes."""
     for route in routes:
         if route.method == "GET":
-            app.router.add_get(route.path, route.handler, name=route.name)  # and HEAD
+            app.router.add_get(route.path, route.answer, name=route.name)  # and HEAD
         elif route.takes_files:
             app.router.add_route(
-                *(route.method, route.path, route.handler),
+                *(route.method, route.path, route.answer),
                 name=route.name,
                 expect_handler=no_continue_yet,
             )
         else:
-            app.router.add_route(route.method, route.path, route.handler, name=route.name)
+            app.router.add_route(route.method, route.path, route.answer, name=route.name)
+
+
+def route_of(request: web.Request) -> Route | None:
+    """The route that answers the request, if it is one of a table."""
+    owner = getattr(request.match_info.handler, "__self__", None)
+    return owner if isinstance(owner, Route) else None
 
 
 async def no_continue_yet(_request: web.Request) -> None:
