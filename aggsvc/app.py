@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import structlog
 from aiohttp import web
 
-from aggsvc.api.routes import ROUTES
+from aggsvc.api import setup_api
 from aggsvc.backends import keys_table, open_backends, state_table
 from aggsvc.engine import load_engine
 from aggsvc.errors import StoreUnavailable
@@ -72,7 +72,8 @@ def create_app(settings: Settings) -> web.Application:
     app[SETTINGS] = settings
     app[EVENT_STREAMS] = EventStreams()
     app[TRANSFERS] = Transfers()
-    add_routes(app, ROUTES + SIGN_IN_ROUTES)
+    setup_api(app)
+    add_routes(app, SIGN_IN_ROUTES)
     setup_pages(app)
     app.middlewares.append(access_middleware)
     app.on_response_prepare.append(add_refusal_headers)

@@ -1,13 +1,14 @@
-"""Routes as data: what answers them, and what a caller must be allowed."""
+"""Routes as data: what answers them, what a caller must be allowed, and what a call is."""
 
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from aggsvc.http.operations import Operation
 from aggsvc.tokens import Scope
 
-__all__ = ["Route", "Scope", "add_routes", "route_of"]
+__all__ = ["Call", "Route", "Scope", "add_routes", "route_of"]
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -24,10 +25,22 @@ class Route:
     handler: Handler
     name: str
     needs: Scope | None
-    takes_files: bool = False
+    takes_files: bool = field(default=False, kw_only=True)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """What the handler makes of the request."""
+        return await self.handler(request)
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Route):
+    """A route of the API, which is not without its description."""
+
+    operation: Operation
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """What the handler makes of the request, which has no parameter but those described."""
+        self.operation.check(request)
         return await self.handler(request)
 
 
