@@ -21,7 +21,6 @@ from aggsvc.http.admission import Admission
 from aggsvc.http.guard import Guard
 from aggsvc.http.pace import Transfers
 from aggsvc.http.problems import problem_middleware
-from aggsvc.http.routing import add_routes
 from aggsvc.http.sessions import Sessions, open_key
 from aggsvc.http.streams import EventStreams
 from aggsvc.idempotency import IdempotencyKeys
@@ -44,8 +43,7 @@ from aggsvc.service import Service
 from aggsvc.settings import Settings
 from aggsvc.tokens import LiveTokens, TokenFile
 from aggsvc.workers import DRAIN_SECONDS, WorkerPool
-from web.sign_in import ROUTES as SIGN_IN_ROUTES
-from web.views import setup_pages
+from web.pages import setup_pages
 
 # How often idempotency keys that have expired are removed.
 EXPIRY_SECONDS = 600.0
@@ -73,7 +71,6 @@ def create_app(settings: Settings) -> web.Application:
     app[EVENT_STREAMS] = EventStreams()
     app[TRANSFERS] = Transfers()
     setup_api(app)
-    add_routes(app, SIGN_IN_ROUTES)
     setup_pages(app)
     app.middlewares.append(access_middleware)
     app.on_response_prepare.append(add_refusal_headers)

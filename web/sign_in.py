@@ -12,7 +12,7 @@ from aggsvc.http.guard import Guard
 from aggsvc.http.problems import refusal
 from aggsvc.http.routing import Route
 from aggsvc.http.sessions import FORM_TOKEN
-from web.views import render
+from web.render import render
 
 # Where one may be led after signing in: to a page of ours.
 OWN_PAGE = re.compile(r"/ui(?:[/?][!-\[\]-~]*)?")
