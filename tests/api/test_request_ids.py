@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tests.api.conftest import Client
-from tests.api.helpers import MULTIPART, body, json_of, part, settled
-from tests.conftest import BAD_ROW, GOOD_ROW, HEADER
+from tests.api.helpers import MULTIPART, body, json_of, part
+from tests.conftest import BAD_ROW, GOOD_ROW, HEADER, until
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 NEW_ID = re.compile("[0-9a-f]{32}")
@@ -95,13 +95,14 @@ async def test_what_is_logged_for_a_request_and_its_job_has_the_id(
     fields = MULTIPART | {"X-Request-ID": "mine", "traceparent": f"00-{TRACE}-{PARENT}-01"}
     async with client.post("/files", data=data, headers=fields) as answer:
         file_id = (await json_of(answer))["file_id"]
-    await settled(client, file_id)
-    about = [line for line in logged if line.get("file_id") == file_id]
-    events = [line["event"] for line in about]
-    assert events == ["file accepted", "row failed", "processing ended"]
-    assert {line["request_id"] for line in about} == {"mine"}
-    assert about[0]["trace_id"] == TRACE
+
+    def ends() -> list[str]:
+        return [line["request_id"] for line in logged if line["event"] == "processing ended"]
+
+    await until(lambda: len(ends()) == 1)
+    about = {line["event"]: line for line in logged if line.get("file_id") == file_id}
+    assert about.keys() == {"file accepted", "row failed", "processing ended"}
+    assert {line["request_id"] for line in about.values()} == {"mine"}
+    assert about["file accepted"]["trace_id"] == TRACE
     async with client.post(f"/files/{file_id}/reprocess", headers={"X-Request-ID": "2"}):
-        await settled(client, file_id)
-    assert logged[-1]["event"] == "processing ended"
-    assert logged[-1]["request_id"] == "2"
+        await until(lambda: ends() == ["mine", "2"])
