@@ -18,9 +18,11 @@ from aggsvc.filetable import FileTable
 from aggsvc.health import Health
 from aggsvc.http.access import access_middleware, add_refusal_headers
 from aggsvc.http.admission import Admission
+from aggsvc.http.answer_headers import add_answer_headers
 from aggsvc.http.guard import Guard
 from aggsvc.http.pace import Transfers
 from aggsvc.http.problems import problem_middleware
+from aggsvc.http.request_ids import add_request_id, request_id_middleware
 from aggsvc.http.sessions import Sessions, open_key
 from aggsvc.http.streams import EventStreams
 from aggsvc.idempotency import IdempotencyKeys
@@ -58,7 +60,7 @@ log = structlog.get_logger()
 def create_app(settings: Settings) -> web.Application:
     """The whole service, ready to run."""
     app = web.Application(
-        middlewares=[problem_middleware],
+        middlewares=[request_id_middleware, problem_middleware],
         handler_args={
             "auto_decompress": False,
             # A connection without a whole request head is closed, half-sent ones included.
@@ -67,6 +69,7 @@ def create_app(settings: Settings) -> web.Application:
             "read_bufsize": READ_BUFFER_BYTES,
         },
     )
+    app.on_response_prepare.extend((add_answer_headers, add_request_id))
     app[SETTINGS] = settings
     app[EVENT_STREAMS] = EventStreams()
     app[TRANSFERS] = Transfers()

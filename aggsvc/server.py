@@ -12,6 +12,7 @@ from aiohttp import web
 
 from aggsvc.app import create_app, drain
 from aggsvc.errors import StartRefused
+from aggsvc.http.access_log import AccessLog
 from aggsvc.http.connections import MAX_REFUSALS, Connections
 from aggsvc.settings import Settings
 
@@ -41,7 +42,7 @@ def serve(settings: Settings) -> None:
 
 async def _run(app: web.Application, listener: socket.socket, max_connections: int) -> None:
     stop = _stop_signal()
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=ANSWER_SECONDS)
+    runner = web.AppRunner(app, access_log_class=AccessLog, shutdown_timeout=ANSWER_SECONDS)
     try:
         await runner.setup()
         if runner.server is None:
