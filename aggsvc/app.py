@@ -35,6 +35,7 @@ from aggsvc.keys import (
     RECOVERY,
     SERVICE,
     SETTINGS,
+    TOKENS,
     TRANSFERS,
     WORKERS,
 )
@@ -101,6 +102,7 @@ async def access(app: web.Application) -> AsyncIterator[None]:
     )
     tokens = LiveTokens(TokenFile(settings.auth_path))
     await tokens.open()
+    app[TOKENS] = tokens
     app[GUARD] = Guard(tokens, sessions, trusts_proxy=settings.trust_proxy)
     following = asyncio.create_task(tokens.follow(app[GUARD].drop_ended))
     yield
@@ -132,7 +134,7 @@ async def service(app: web.Application) -> AsyncIterator[None]:
     app[ADMISSION] = Admission(
         settings.max_concurrent_uploads, settings.max_waiting_files, opened.queue.depth
     )
-    app[HEALTH] = Health(opened.objects, opened.table, opened.queue, app[WORKERS])
+    app[HEALTH] = Health(opened.objects, opened.table, opened.queue, app[WORKERS], app.get(TOKENS))
     app[RECOVERY] = Recovery(
         objects,
         files,

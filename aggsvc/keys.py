@@ -11,6 +11,7 @@ from aggsvc.http.streams import EventStreams
 from aggsvc.recovery import Recovery
 from aggsvc.service import Service
 from aggsvc.settings import Settings
+from aggsvc.tokens import LiveTokens
 from aggsvc.workers import WorkerPool
 
 SETTINGS = web.AppKey("SETTINGS", Settings)
@@ -22,5 +23,6 @@ WORKERS = web.AppKey("WORKERS", WorkerPool)
 ADMISSION = web.AppKey("ADMISSION", Admission)
 TRANSFERS = web.AppKey("TRANSFERS", Transfers)
 # There only where access is on.
+TOKENS = web.AppKey("TOKENS", LiveTokens)
 GUARD = web.AppKey("GUARD", Guard)
 EVENT_STREAMS = web.AppKey("EVENT_STREAMS", EventStreams)

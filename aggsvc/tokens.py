@@ -7,9 +7,11 @@ passwords need, would add nothing: nobody can try 2**256 secrets, however fast.
 import asyncio
 import fcntl
 import hmac
+import math
 import os
 import re
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -31,6 +33,8 @@ ID = re.compile(r"[0-9a-f]{12}")
 TEXT = re.compile(r"aggsvc_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
 # Between two looks at the file: what was revoked is so in less than a second.
 LOOK_SECONDS = 0.25
+# What has not been looked at for so long is not known any more.
+STALE_SECONDS = 10.0
 
 log = structlog.get_logger()
 
@@ -181,6 +185,7 @@ class LiveTokens:
         self._stamp: tuple[int, ...] | None = None
         self._tokens: dict[str, Token] = {}
         self._damage: TokensUnreadable | None = None
+        self._looked_at = -math.inf
 
     async def open(self) -> None:
         """Read the file for the first time."""
@@ -201,6 +206,8 @@ class LiveTokens:
 
     def check(self) -> None:
         """Raise TokensUnreadable while the file cannot be read."""
+        if time.monotonic() - self._looked_at > STALE_SECONDS:
+            raise TokensUnreadable(f"{self._file.path} has not been read for {STALE_SECONDS:g} s")
         if self._damage is not None:
             raise TokensUnreadable(str(self._damage)) from self._damage
 
@@ -223,6 +230,7 @@ class LiveTokens:
 
     async def _look(self) -> None:
         found = await asyncio.get_running_loop().run_in_executor(self._thread, self._read)
+        self._looked_at = time.monotonic()
         if isinstance(found, TokensUnreadable):
             if str(found) != str(self._damage):
                 log.error("tokens unreadable, so everybody is refused", reason=str(found))

@@ -50,7 +50,7 @@ MAY_IMPORT = {
         "aggsvc.sensorstore",
     },
     "aggsvc.recovery": {"aggsvc.ports", "aggsvc.filetable", "aggsvc.objects"},
-    "aggsvc.health": {"aggsvc.ports", "aggsvc.workers"},
+    "aggsvc.health": {"aggsvc.ports", "aggsvc.tokens", "aggsvc.workers"},
     "mocks": {"aggsvc.ports"},
     "aggsvc.aws": {"aggsvc.ports"},
     "aggsvc.backends": {"aggsvc.ports", "aggsvc.settings", "mocks", "aggsvc.aws"},
@@ -61,6 +61,7 @@ MAY_IMPORT = {
         "aggsvc.recovery",
         "aggsvc.service",
         "aggsvc.settings",
+        "aggsvc.tokens",
         "aggsvc.workers",
     },
     "aggsvc.http": {

@@ -7,8 +7,8 @@ from aiohttp import web
 
 from aggsvc.errors import TokenInvalid, TooManyFailures
 from aggsvc.http.access import SIGN_IN, guard_of, refuse
-from aggsvc.http.forms import CSRF_TOKEN, SIGNED_IN, check_form_token, read_form
-from aggsvc.http.guard import Guard
+from aggsvc.http.forms import CSRF_TOKEN, check_form_token, read_form
+from aggsvc.http.guard import CALLER, Guard
 from aggsvc.http.problems import refusal
 from aggsvc.http.routing import Route
 from aggsvc.http.sessions import FORM_TOKEN
@@ -21,7 +21,7 @@ OWN_PAGE = re.compile(r"/ui(?:[/?][!-\[\]-~]*)?")
 async def sign_in_page(request: web.Request) -> web.Response:
     """GET /ui/sign-in: the form."""
     guard = guard_of(request)
-    if guard is None or SIGNED_IN in request:
+    if guard is None or CALLER in request:
         raise web.HTTPSeeOther(_next(request))
     guard.check()
     return await _show(request, guard)

@@ -14,8 +14,8 @@ from aggsvc.errors import (
     TooManyFailures,
     Unauthenticated,
 )
-from aggsvc.http.forms import CSRF_TOKEN, SIGNED_IN, require_form_token
-from aggsvc.http.guard import SCHEME, Caller, Guard
+from aggsvc.http.forms import CSRF_TOKEN, require_form_token
+from aggsvc.http.guard import CALLER, SCHEME, Caller, Guard
 from aggsvc.http.origins import require_own_origin
 from aggsvc.http.routing import route_of
 from aggsvc.http.sessions import FORM_TOKEN
@@ -66,6 +66,11 @@ def guard_of(request: web.Request) -> Guard | None:
     return request.app[GUARD] if request.app[SETTINGS].auth == "on" else None
 
 
+def may_know(request: web.Request) -> bool:
+    """Whether the caller may be told more than anybody."""
+    return guard_of(request) is None or CALLER in request
+
+
 def is_page(request: web.Request) -> bool:
     """Whether a person looks at the answer."""
     return request.path == "/" or request.path.startswith("/ui")
@@ -87,6 +92,8 @@ async def _admit(request: web.Request, guard: Guard) -> Caller | None:
         if needs is not None:
             raise
         caller = None
+    if caller is not None:
+        request[CALLER] = caller
     require_own_origin(request)
     if needs is not None:
         _require_scope(request, caller, needs)
@@ -100,10 +107,7 @@ async def _identify(request: web.Request, guard: Guard) -> Caller | None:
         return guard.by_header(request, request.headers[AUTHORIZATION])
     session = await guard.sessions.load_session(request)
     request[CSRF_TOKEN] = session.get(FORM_TOKEN, "")
-    caller = guard.by_session(session)
-    if caller is not None:
-        request[SIGNED_IN] = caller.token
-    return caller
+    return guard.by_session(session)
 
 
 def _has_bearer(request: web.Request) -> bool:

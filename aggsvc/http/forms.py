@@ -9,9 +9,9 @@ from aiohttp import web
 from markupsafe import Markup
 
 from aggsvc.errors import ForeignRequest, InvalidRequest, TooLarge, TooSlow
+from aggsvc.http.guard import CALLER
 from aggsvc.http.routing import route_of
 from aggsvc.keys import SETTINGS
-from aggsvc.tokens import Token
 
 FIELD = "csrf_token"
 HEADER = "X-CSRF-Token"
@@ -20,8 +20,6 @@ URL_ENCODED = "application/x-www-form-urlencoded"
 MAX_FORM_BYTES = 256 * 1024
 # The token of the session that a request belongs to; a request without one has none.
 CSRF_TOKEN = web.RequestKey("CSRF_TOKEN", str)
-# Who has signed in.
-SIGNED_IN = web.RequestKey("SIGNED_IN", Token)
 # Whether what reads the body is still to check the form's token.
 DUE = web.RequestKey("DUE", bool)
 INPUT = Markup('<input type="hidden" name="{name}" value="{value}">')
@@ -35,7 +33,8 @@ def form_context(request: web.Request) -> dict[str, Any]:
     """
     token = request.get(CSRF_TOKEN, "")
     field = INPUT.format(name=FIELD, value=token) if token else Markup()
-    signed_in_as = request[SIGNED_IN].name if SIGNED_IN in request else ""
+    caller = request.get(CALLER)
+    signed_in_as = caller.token.name if caller is not None else ""
     return {"csrf_token": token, "csrf_input": field, "signed_in_as": signed_in_as}
 
 

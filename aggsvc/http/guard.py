@@ -28,6 +28,10 @@ class Caller:
     has_session: bool
 
 
+# Who has sent a request, where somebody has to say.
+CALLER = web.RequestKey("CALLER", Caller)
+
+
 class Guard:
     """Tells good tokens from others, and ends what a token has under way once it is none."""
 
