@@ -152,11 +152,11 @@ def examples(text: str) -> Callable[[AnyCommand], AnyCommand]:
 @click.pass_context
 async def cli(
     context: click.Context,
+    /,
     base_url: str,
     token: str | None,
-    poll_interval: float,
-    poll_timeout: float,
     as_json: bool,
+    **polling: float,
 ) -> None:
     """Upload sensor CSV files, and read their aggregates and every bad row.
 
@@ -164,10 +164,8 @@ async def cli(
     4 timed out, 130 interrupted.
     """
     if token is not None and is_overheard(base_url):
-        render.show_failure(
-            f"warning: others can read the token on its way to {base_url}; use https"
-        )
-    context.obj = Options(base_url, token, poll_interval, poll_timeout, as_json)
+        render.show_failure(f"warning: {base_url} gets the token over plain http; use https")
+    context.obj = Options(base_url, token, json=as_json, **polling)
 
 
 @examples("aggsvc upload samples/readings.csv --wait")
