@@ -7,7 +7,6 @@ import structlog
 from aggsvc.commands import run_command
 from aggsvc.errors import StartRefused
 from aggsvc.logs import configure_logging
-from aggsvc.server import serve
 from aggsvc.settings import misspelt, read_settings
 
 
@@ -16,6 +15,8 @@ def main() -> int:
     try:
         if sys.argv[1:]:
             return run_command()
+        from aggsvc.server import serve  # noqa: PLC0415 - a command starts sooner without it
+
         settings = read_settings()
         configure_logging(settings.log_level)
         for name, meant in misspelt().items():

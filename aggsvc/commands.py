@@ -12,7 +12,7 @@ from aggsvc.errors import TokenRefused, TokensUnreadable
 from aggsvc.settings import read_settings
 from aggsvc.tokens import Scope, Token, TokenFile
 
-SPAN = re.compile(r"([1-9][0-9]{0,4})([mhdw])")
+SPAN = re.compile(r"([1-9][0-9]{0,8})([mhdw])")
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -27,7 +27,10 @@ class Expiry(click.ParamType[datetime]):
         """The time in UTC, to the second; a usage error where it is none or is over."""
         now = datetime.now(UTC).replace(microsecond=0)
         if match := SPAN.fullmatch(str(value)):
-            return now + timedelta(**{UNITS[match[2]]: int(match[1])})
+            try:
+                return now + timedelta(**{UNITS[match[2]]: int(match[1])})
+            except OverflowError:
+                self.fail(f"{value!r} is too far off", param, ctx)
         try:
             time = datetime.fromisoformat(str(value))
         except ValueError:

@@ -130,7 +130,7 @@ class TokenFile:
         with self._changing() as tokens:
             if any(token.name == name for token in tokens):
                 raise TokenRefused(
-                    f"there is a token {name}; revoke it first, or take another name"
+                    f"there is a token {name} already; revoke it, or take another name"
                 )
             token_id = _new_id({token.id for token in tokens})
             text = f"aggsvc_{token_id}_{secrets.token_urlsafe(32)}"
