@@ -396,21 +396,28 @@ class NewFile:
         self._dropped = False
         self._buffer: list[bytes] = []
         self._buffered = 0
+        self._writing: asyncio.Task[int | None] | None = None
         self._turn = asyncio.Lock()
 
     async def write(self, data: bytes) -> None:
-        """Append data, which may wait in memory until there is a chunk of it."""
+        """Append data, which waits in memory until there is a chunk of it.
+
+        That is written while the next one comes; if it fails, the next call tells.
+        """
         self._buffer.append(bytes(data))
         self._buffered += len(data)
         if self._buffered >= CHUNK:
-            await self._files.finish(self._take_turn(self._flush))
+            await self._settle()
+            self._writing = self._files.spawn(self._take_turn(self._flush, self._gathered()))
 
     async def publish(self, path: Path) -> int:
         """Give the file its own name, durably; its time of change in ns.
 
         Once dropped it raises CancelledError and publishes nothing.
         """
-        modified = await self._files.finish(self._take_turn(self._put_in_place, path))
+        await self._settle()
+        rest = self._gathered()
+        modified = await self._files.finish(self._take_turn(self._put_in_place, rest, path))
         if modified is None:
             raise asyncio.CancelledError
         await self._files.sync_folder(path.parent)
@@ -419,27 +426,36 @@ class NewFile:
     async def drop(self) -> None:
         """Remove what was written, unless it has been published already."""
         self._dropped = True
-        if self._turn.locked() or self._exists:
+        if self._writing or self._turn.locked() or self._exists:
             await self._files.finish(self._take_turn(self._remove))
+
+    async def _settle(self) -> None:
+        """Wait until what is being written is written; raises what kept it from that."""
+        if self._writing:
+            await asyncio.shield(self._writing)
+
+    def _gathered(self) -> list[bytes]:
+        gathered, self._buffer, self._buffered = self._buffer, [], 0
+        return gathered
 
     async def _take_turn(self, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         async with self._turn:
             return await self._files.run(step, *args, **kwargs)
 
-    def _flush(self) -> int:
+    def _flush(self, data: list[bytes]) -> int | None:
+        if self._dropped:
+            return None
         with _available("write", self._temporary):
             if self._fd is None:
                 self._fd = self._disk.create(self._temporary)
                 self._exists = True
-            self._disk.write(self._fd, b"".join(self._buffer))
-        self._buffer.clear()
-        self._buffered = 0
+            self._disk.write(self._fd, b"".join(data))
         return self._fd
 
-    def _put_in_place(self, path: Path) -> int | None:
-        if self._dropped:
+    def _put_in_place(self, data: list[bytes], path: Path) -> int | None:
+        fd = self._flush(data)
+        if fd is None:
             return None
-        fd = self._flush()
         with _synced(self._temporary):
             self._disk.sync(fd)
         with _available("write", path):

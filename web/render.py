@@ -38,6 +38,7 @@ def setup_rendering(app: web.Application, assets: Assets) -> None:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        auto_reload=False,
     )
     environment.globals["static"] = assets.url
     environment.filters |= {
@@ -47,6 +48,8 @@ def setup_rendering(app: web.Application, assets: Assets) -> None:
         "time": time,
         "age": age,
     }
+    for name in environment.list_templates():
+        environment.get_template(name)  # compiled now, for reading them would hold the loop
 
 
 def render(
