@@ -3,6 +3,7 @@
 from ipaddress import IPv6Address, ip_address
 
 from aiohttp import web
+from aiohttp.hdrs import HOST
 
 # Whoever has one address of IPv6 has this much of them.
 IPV6_NETWORK_BITS = 64
@@ -17,7 +18,7 @@ def is_secure(request: web.Request, *, trusts_proxy: bool) -> bool:
 def host_of(request: web.Request, *, trusts_proxy: bool) -> str:
     """The host and port that the client has asked."""
     told = _last(request, "X-Forwarded-Host") if trusts_proxy else ""
-    return (told or request.host).lower()
+    return (told or request.headers.get(HOST, "")).lower()  # request.host may ask the DNS
 
 
 def client_of(request: web.Request, *, trusts_proxy: bool) -> str:

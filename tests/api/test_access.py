@@ -48,7 +48,6 @@ class Door:
         )
         assert (answer.status, answer.headers["Location"]) == (303, "/ui")
         after = cookie_of(answer)
-        page = await self.client.get("/ui/nonesuch", headers=after)
         files = await self.client.get("/ui", headers=after)
         return after | {"X-CSRF-Token": form_token(await files.text())}
 
