@@ -6,6 +6,7 @@ await: what a thread has begun is finished or undone, never left half done.
 
 import asyncio
 import contextlib
+import ctypes
 import errno
 import fcntl
 import os
@@ -42,7 +43,11 @@ T = TypeVar("T")
 
 # No room, no quota, or the file larger than this process may make it (RLIMIT_FSIZE).
 FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
-CHUNK = 256 * 1024  # bytes written per hop, and what is read whole
+CHUNK = 256 * 1024  # bytes written per hop at least, and what is read whole
+# Who gives a new file so much at a time need not take little memory: it is written behind.
+LARGE = 2 * CHUNK
+# So much of a new file is left to the last sync at most, in whose time its client waits.
+UNWRITTEN = 8 * 1024 * 1024
 
 
 class SyncFailed(StoreReadOnly):
@@ -55,6 +60,9 @@ class FileMissing(StoreUnavailable):
 
 # Not every system has fdatasync; fsync promises all that it does.
 _sync = getattr(os, "fdatasync", os.fsync)
+# Python has no name for it, and not every system has it.
+_sync_file_range = getattr(ctypes.CDLL(None), "sync_file_range", None)
+_SYNC_FILE_RANGE_WRITE = 2
 
 
 class Disk:
@@ -82,6 +90,16 @@ class Disk:
         rest = memoryview(data)
         while rest:
             rest = rest[os.write(fd, rest) :]
+
+    def begin_writeback(self, fd: int, start: int, size: int) -> None:
+        """Let the system begin to bring these bytes to the disk, where it can be told to.
+
+        That promises nothing: a sync tells whether they got there.
+        """
+        if _sync_file_range:
+            _sync_file_range(
+                fd, ctypes.c_int64(start), ctypes.c_int64(size), _SYNC_FILE_RANGE_WRITE
+            )
 
     def truncate(self, fd: int, size: int) -> None:
         """Cut the file to size."""
@@ -397,18 +415,22 @@ class NewFile:
         self._buffer: list[bytes] = []
         self._buffered = 0
         self._writing: asyncio.Task[int | None] | None = None
+        self._size = 0
+        self._written_back = 0
         self._turn = asyncio.Lock()
 
     async def write(self, data: bytes) -> None:
-        """Append data, which waits in memory until there is a chunk of it.
+        """Append data, which may wait in memory until there is a chunk of it.
 
-        That is written while the next one comes; if it fails, the next call tells.
+        What comes in large pieces is written behind: if that fails, the next call tells.
         """
         self._buffer.append(bytes(data))
         self._buffered += len(data)
         if self._buffered >= CHUNK:
             await self._settle()
             self._writing = self._files.spawn(self._take_turn(self._flush, self._gathered()))
+            if len(data) < LARGE:
+                await self._settle()
 
     async def publish(self, path: Path) -> int:
         """Give the file its own name, durably; its time of change in ns.
@@ -450,7 +472,15 @@ class NewFile:
                 self._fd = self._disk.create(self._temporary)
                 self._exists = True
             self._disk.write(self._fd, b"".join(data))
+        self._size += sum(map(len, data))
+        self._write_back(self._fd)
         return self._fd
+
+    def _write_back(self, fd: int) -> None:
+        size = self._size - self._written_back
+        if size >= UNWRITTEN:
+            self._disk.begin_writeback(fd, self._written_back, size)
+            self._written_back = self._size
 
     def _put_in_place(self, data: list[bytes], path: Path) -> int | None:
         fd = self._flush(data)

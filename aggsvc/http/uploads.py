@@ -101,11 +101,11 @@ async def _each(body: "_Body", is_file: bool, admission: Admission) -> AsyncGene
 async def _open_body(request: web.Request) -> AsyncIterator["_Body"]:
     if not request.content_type.startswith("multipart/"):
         raise UnsupportedMedia(f"the body is {request.content_type}; {HOW}")
-    settings = request.app[SETTINGS]
+    settings, admission = request.app[SETTINGS], request.app[ADMISSION]
     with request.app[TRANSFERS].begin(settings.min_upload_rate, settings.body_timeout) as pace:
         body = Multipart(request.headers[CONTENT_TYPE], _receiver(request.content, pace))
         await _continue(request)
-        yield _Body(body, settings.max_upload_bytes, request.app[ADMISSION])
+        yield _Body(body, settings.max_upload_bytes, admission)
 
 
 async def _continue(request: web.Request) -> None:
@@ -161,12 +161,11 @@ class _Body:
     async def chunks(self) -> AsyncIterator[bytes]:
         """The file's bytes, counted whatever Content-Length says."""
         _require_plain(self._header)
-        size, piece = 0, io.BytesIO()
-        while data := await self._parts.read():
-            size += len(data)
-            if size > self._max_file_bytes:
+        room, piece = self._max_file_bytes, io.BytesIO()
+        while size := piece.write(await self._parts.read()):
+            room -= size
+            if room < 0:
                 raise _too_large(self._max_file_bytes)
-            piece.write(data)
             if piece.tell() >= self._piece_bytes():
                 yield piece.getvalue()
                 piece = io.BytesIO()
