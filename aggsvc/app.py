@@ -18,6 +18,8 @@ from aggsvc.filetable import FileTable
 from aggsvc.health import Health
 from aggsvc.http.admission import Admission
 from aggsvc.http.answer_headers import add_answer_headers
+from aggsvc.http.compression import compression_middleware
+from aggsvc.http.options import add_allowed_method, add_cors_headers, options_middleware
 from aggsvc.http.pace import Transfers
 from aggsvc.http.problems import problem_middleware
 from aggsvc.http.request_ids import add_request_id, request_id_middleware
@@ -56,7 +58,12 @@ log = structlog.get_logger()
 def create_app(settings: Settings) -> web.Application:
     """The whole service, ready to run."""
     app = web.Application(
-        middlewares=[request_id_middleware, problem_middleware],
+        middlewares=[
+            request_id_middleware,
+            compression_middleware,
+            options_middleware,
+            problem_middleware,
+        ],
         handler_args={
             "auto_decompress": False,
             # A connection without a whole request head is closed, half-sent ones included.
@@ -65,7 +72,9 @@ def create_app(settings: Settings) -> web.Application:
             "read_bufsize": READ_BUFFER_BYTES,
         },
     )
-    app.on_response_prepare.extend((add_answer_headers, add_request_id))
+    app.on_response_prepare.extend(
+        (add_answer_headers, add_request_id, add_allowed_method, add_cors_headers)
+    )
     app[SETTINGS] = settings
     app[EVENT_STREAMS] = EventStreams()
     app[TRANSFERS] = Transfers()

@@ -44,10 +44,18 @@ class FileObjects:
         return data
 
     def open(
-        self, key: str, chunk_bytes: int = CHUNK_BYTES
+        self,
+        key: str,
+        chunk_bytes: int = CHUNK_BYTES,
+        byte_range: tuple[int, int] | None = None,
     ) -> AbstractAsyncContextManager[StoredObject]:
-        """Open an object, to be read in chunks of that size; raises ObjectNotFound."""
-        return self._store.get_object(self._bucket, key, chunk_bytes=chunk_bytes)
+        """Open an object, or these bytes of it, to be read in chunks of that size.
+
+        Raises ObjectNotFound.
+        """
+        return self._store.get_object(
+            self._bucket, key, byte_range=byte_range, chunk_bytes=chunk_bytes
+        )
 
     async def remove(self, file_id: str) -> None:
         """Remove all objects of a file."""

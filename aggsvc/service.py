@@ -3,10 +3,11 @@
 import asyncio
 import base64
 import hashlib
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
+    aclosing,
     asynccontextmanager,
 )
 from dataclasses import dataclass, replace
@@ -21,7 +22,11 @@ from aggsvc.idempotency import IdempotencyKeys
 from aggsvc.model import FileRecord, Job, SensorStatistics, Status, utc_now
 from aggsvc.objects import FileObjects
 from aggsvc.ports import JobQueue, StoredObject
-from aggsvc.sensorstore import SensorStore
+from aggsvc.sensorstore import SensorRows, SensorStore
+
+Sensors = list[SensorStatistics]
+# Sensors read at a time where all are asked for: 10 MB of them.
+SENSORS_A_TURN = 20_000
 
 log = structlog.get_logger()
 
@@ -157,9 +162,11 @@ class Service:
             status=status, search=search, sort=sort, limit=limit, cursor=cursor
         )
 
-    def open_content(self, record: FileRecord) -> AbstractAsyncContextManager[StoredObject]:
-        """The raw upload; raises ObjectNotFound if the store has lost it."""
-        return self._objects.open(record.object_key)
+    def open_content(
+        self, record: FileRecord, byte_range: tuple[int, int] | None = None
+    ) -> AbstractAsyncContextManager[StoredObject]:
+        """The raw upload, or bytes first to last of it; raises ObjectNotFound if it is lost."""
+        return self._objects.open(record.object_key, byte_range=byte_range)
 
     @asynccontextmanager
     async def open_errors(self, record: FileRecord) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -181,13 +188,33 @@ class Service:
         processed again since the cursor was given.
         """
         record = await self._files.get(file_id)
-        if not record.status.is_final:
-            raise Conflict(f"the file is {record.status}; its sensors are known when it is done")
+        _require_end(record)
         offset = _open_cursor(cursor, record, sort) if cursor is not None else 0
         found = await self._sensors.rows(record, sort, offset, limit)
         end = offset + limit
         more = end < found.sensor_count
         return SensorPage(found.rows, _cursor(record, sort, end) if more else None)
+
+    @asynccontextmanager
+    async def open_sensors(
+        self, record: FileRecord, sort: str = ""
+    ) -> AsyncIterator[AsyncIterator[Sensors]]:
+        """Every sensor of a file, page after page; raises as sensors does.
+
+        Only a page at a time is kept in memory. The next page of a file that was deleted or
+        processed again meanwhile raises NotFound, so that all pages are of one result.
+        """
+        _require_end(record)
+        first = await self._sensors.rows(record, sort, 0, SENSORS_A_TURN)
+        async with aclosing(self._pages(record, sort, first)) as pages:
+            yield pages
+
+    async def _pages(
+        self, record: FileRecord, sort: str, found: SensorRows
+    ) -> AsyncGenerator[Sensors]:
+        yield found.rows
+        for offset in range(SENSORS_A_TURN, found.sensor_count, SENSORS_A_TURN):
+            yield (await self._sensors.rows(record, sort, offset, SENSORS_A_TURN)).rows
 
     async def delete(self, file_id: str) -> None:
         """Remove the record, then the objects; raises NotFound."""
@@ -246,6 +273,11 @@ async def _until_final(first: FileEvent, changes: Subscription) -> AsyncIterator
             isinstance(event, FileEvent) and event.status.is_final
         ):
             return
+
+
+def _require_end(record: FileRecord) -> None:
+    if not record.status.is_final:
+        raise Conflict(f"the file is {record.status}; its sensors are known when it is done")
 
 
 def _cursor(record: FileRecord, sort: str, offset: int) -> str:

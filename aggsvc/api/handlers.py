@@ -8,8 +8,22 @@ from urllib.parse import quote
 import structlog
 from aiohttp import web
 
-from aggsvc.api.views import errors_as_csv, json_response, listed_view, record_view
-from aggsvc.errors import AggsvcError, InvalidRequest
+from aggsvc.api.views import (
+    errors_as_csv,
+    json_response,
+    listed_view,
+    record_view,
+    sensors_as_csv,
+    sensors_as_lines,
+    to_json,
+)
+from aggsvc.errors import AggsvcError, InvalidRequest, NotAcceptable, RangeNotSatisfiable
+from aggsvc.http.accept import best_media_type
+from aggsvc.http.answer_headers import ATTACHMENT_POLICY
+from aggsvc.http.compression import compress_stream, vary
+from aggsvc.http.conditional import has_already, not_modified, strong_tag, weak_tag
+from aggsvc.http.problems import problem
+from aggsvc.http.ranges import asked_range
 from aggsvc.http.uploads import open_upload
 from aggsvc.keys import ADMISSION, EVENT_STREAMS, HEALTH, SERVICE, SETTINGS, TRANSFERS
 from aggsvc.model import Status
@@ -17,6 +31,9 @@ from aggsvc.model import Status
 DEFAULT_LIMIT = 50
 MAX_FILES = 200
 MAX_SENSORS = 1000
+KINDS = {"json": "application/json", "ndjson": "application/x-ndjson", "csv": "text/csv"}
+# For what a client may keep, if it asks each time whether it still holds.
+ASK_AGAIN = "private, no-cache"
 IDEMPOTENCY_KEY = re.compile("[!-~]{1,255}")
 # A client that takes an answer more slowly than uploads may come is waited for as long as this:
 # somebody may be reading it page by page.
@@ -51,26 +68,42 @@ async def list_files(request: web.Request) -> web.Response:
 
 async def get_file(request: web.Request) -> web.Response:
     """GET /files/{file_id}."""
-    return json_response(record_view(await request.app[SERVICE].get(_file_id(request))))
+    record = await request.app[SERVICE].get(_file_id(request))
+    body = to_json(record_view(record))
+    tag, cache = weak_tag(body), ASK_AGAIN if record.status.is_final else "no-store"
+    if has_already(request, tag):
+        return not_modified(tag, cache)
+    headers = {"ETag": tag, "Cache-Control": cache}
+    return web.Response(body=body, content_type="application/json", headers=headers)
 
 
 async def get_errors(request: web.Request) -> web.StreamResponse:
     """GET /files/{file_id}/errors."""
     service = request.app[SERVICE]
-    wanted = request.query.get("format", "ndjson")
-    if wanted not in ("ndjson", "csv"):
-        raise InvalidRequest(f"format={wanted}: it is ndjson or csv")
+    wanted = _format(request, "ndjson", "csv")
     record = await service.get(_file_id(request))
-    headers = {"Content-Disposition": _attachment(f"{record.filename}.errors.{wanted}")}
     async with service.open_errors(record) as lines:
-        if wanted == "csv":
-            kind = "text/csv; charset=utf-8"
-            return await _stream(request, errors_as_csv(lines), kind, headers)
-        return await _stream(request, lines, "application/x-ndjson", headers)
+        rows = errors_as_csv(lines) if wanted == "csv" else lines
+        return await _export(request, rows, f"{record.filename}.errors", wanted)
 
 
-async def get_sensors(request: web.Request) -> web.Response:
-    """GET /files/{file_id}/sensors."""
+async def get_sensors(request: web.Request) -> web.StreamResponse:
+    """GET /files/{file_id}/sensors: a page as JSON, or all as CSV or JSON lines."""
+    wanted = _format(request, "json", "csv", "ndjson")
+    if wanted == "json":
+        answer = await _sensor_page(request)
+        vary(answer, "Accept")
+        return answer
+    if "limit" in request.query or "cursor" in request.query:
+        raise InvalidRequest(f"{wanted} gives all sensors; limit and cursor are for format=json")
+    record = await request.app[SERVICE].get(_file_id(request))
+    sort = request.query.get("sort", "")
+    async with request.app[SERVICE].open_sensors(record, sort) as pages:
+        rows = sensors_as_csv(pages) if wanted == "csv" else sensors_as_lines(pages)
+        return await _export(request, rows, f"{record.filename}.sensors", wanted)
+
+
+async def _sensor_page(request: web.Request) -> web.Response:
     query = request.query
     page = await request.app[SERVICE].sensors(
         _file_id(request),
@@ -85,13 +118,32 @@ async def get_content(request: web.Request) -> web.StreamResponse:
     """GET /files/{file_id}/content."""
     service = request.app[SERVICE]
     record = await service.get(_file_id(request))
-    headers = {
-        "Content-Disposition": _attachment(record.filename),
-        "Content-Length": str(record.size_bytes),
-        "X-Content-Type-Options": "nosniff",
-    }
-    async with service.open_content(record) as upload:
-        return await _stream(request, upload.chunks, upload.info.content_type, headers)
+    tag = strong_tag(record.sha256)
+    if has_already(request, tag):
+        return not_modified(tag, ASK_AGAIN)
+    try:
+        span = asked_range(request, record.size_bytes, tag)
+    except RangeNotSatisfiable as error:
+        return _no_such_range(error)
+    async with service.open_content(record, span) as upload:
+        answer = _attached(record.filename, upload.info.content_type)
+        answer.headers.update({"ETag": tag, "Cache-Control": ASK_AGAIN, "Accept-Ranges": "bytes"})
+        _say_range(answer, span, record.size_bytes)
+        return await _stream(request, answer, upload.chunks)
+
+
+def _say_range(answer: web.StreamResponse, span: tuple[int, int] | None, size: int) -> None:
+    if span is not None:
+        answer.set_status(HTTPStatus.PARTIAL_CONTENT)
+        answer.headers["Content-Range"] = f"bytes {span[0]}-{span[1]}/{size}"
+    first, last = span or (0, size - 1)
+    answer.content_length = last + 1 - first
+
+
+def _no_such_range(error: RangeNotSatisfiable) -> web.Response:
+    answer = problem(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, str(error))
+    answer.headers["Content-Range"] = f"bytes */{error.size}"
+    return answer
 
 
 async def delete_file(request: web.Request) -> web.Response:
@@ -131,13 +183,29 @@ async def health_live(_request: web.Request) -> web.Response:
     return json_response({"status": "ok"})
 
 
-async def _stream(
-    request: web.Request,
-    chunks: AsyncIterable[bytes],
-    content_type: str,
-    headers: dict[str, str] | None = None,
+async def _export(
+    request: web.Request, rows: AsyncIterable[bytes], name: str, wanted: str
 ) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"Content-Type": content_type, **(headers or {})})
+    kind = KINDS[wanted] + ("; charset=utf-8" if wanted == "csv" else "")
+    answer = _attached(f"{name}.{wanted}", kind)
+    vary(answer, "Accept")
+    compress_stream(request, answer)
+    return await _stream(request, answer, rows)
+
+
+def _attached(filename: str, content_type: str) -> web.StreamResponse:
+    """An answer that a browser saves, and does not show."""
+    fields = {
+        "Content-Type": content_type,
+        "Content-Disposition": _attachment(filename),
+        "Content-Security-Policy": ATTACHMENT_POLICY,
+    }
+    return web.StreamResponse(headers=fields)
+
+
+async def _stream(
+    request: web.Request, response: web.StreamResponse, chunks: AsyncIterable[bytes]
+) -> web.StreamResponse:
     await response.prepare(request)
     if request.method == "HEAD":
         return response
@@ -156,7 +224,27 @@ async def _stream(
 
 
 def _attachment(filename: str) -> str:
-    return f"attachment; filename*=UTF-8''{quote(filename, safe='')}"
+    # For clients of old, which know no encoding: what is not plain is left out of the name.
+    plain = re.sub(r'[^ -~]|["%\\]', "_", filename)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"
+
+
+def _format(request: web.Request, *offered: str) -> str:
+    """The one of these formats that is asked for by `format`, else by Accept."""
+    wanted = request.query.get("format")
+    if wanted is None:
+        return _accepted(request, offered)
+    if wanted not in offered:
+        raise InvalidRequest(f"format={wanted[:40]!r}: it is {' or '.join(offered)}")
+    return wanted
+
+
+def _accepted(request: web.Request, offered: tuple[str, ...]) -> str:
+    kinds = {KINDS[name]: name for name in offered}
+    kind = best_media_type(request.headers.getall("Accept", []), list(kinds))
+    if kind is None:
+        raise NotAcceptable(f"Accept names none of what there is: {', '.join(kinds)}")
+    return kinds[kind]
 
 
 def _idempotency_key(request: web.Request) -> str | None:
