@@ -43,7 +43,7 @@ from aggsvc.recovery import Recovery
 from aggsvc.service import Service
 from aggsvc.settings import Settings
 from aggsvc.workers import DRAIN_SECONDS, WorkerPool
-from web.views import setup_pages
+from web.pages import setup_pages
 
 # How often idempotency keys that have expired are removed.
 EXPIRY_SECONDS = 600.0
