@@ -17,7 +17,6 @@ TYPES = {
 HEADERS = {
     CACHE_CONTROL: "public, max-age=31536000, immutable",
     VARY: ACCEPT_ENCODING,
-    "X-Content-Type-Options": "nosniff",
 }
 ROUTE = "/static/{version}/{name:.+}"
 

@@ -287,7 +287,7 @@ async def test_options_names_the_methods_of_each_path(client: Client) -> None:
         "/files/x": "DELETE, GET, HEAD, OPTIONS",
         "/files/x/reprocess": "OPTIONS, POST",
         "/health": "GET, HEAD, OPTIONS",
-        "/static/style.css": "GET, HEAD, OPTIONS",
+        "/static/x/style.css": "GET, HEAD, OPTIONS",
         "/ui": "GET, HEAD, OPTIONS, POST",
     }.items():
         async with client.options(path) as answer:
