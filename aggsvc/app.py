@@ -48,6 +48,9 @@ from web.pages import setup_pages
 EXPIRY_SECONDS = 600.0
 # How long what is left of a refused body is read past, so that its client gets to see the answer.
 LINGERING_SECONDS = 5.0
+# A request's head: bytes of its first line and of each field, and how many of these.
+MAX_HEAD_LINE = 8190
+MAX_HEAD_FIELDS = 128
 # Twice this is kept of a body that comes faster than it is stored.
 READ_BUFFER_BYTES = 32 * 1024
 
@@ -69,6 +72,9 @@ def create_app(settings: Settings) -> web.Application:
             "keepalive_timeout": settings.header_timeout,
             "lingering_time": LINGERING_SECONDS,
             "read_bufsize": READ_BUFFER_BYTES,
+            "max_line_size": MAX_HEAD_LINE,
+            "max_field_size": MAX_HEAD_LINE,
+            "max_headers": MAX_HEAD_FIELDS,
         },
     )
     app.on_response_prepare.extend(
