@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 
 from aiohttp import web
 
@@ -28,6 +29,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 async def compression_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Compress an answer that was made whole; a stream's handler does so by `compress_stream`."""
     answer = await handler(request)
+    if answer.status == HTTPStatus.NOT_MODIFIED:
+        vary(answer, "Accept-Encoding")
     if isinstance(answer, web.Response) and isinstance(answer.body, bytes) and _is_worth_it(answer):
         vary(answer, "Accept-Encoding")
         if len(answer.body) >= MIN_BYTES and _asks_for_gzip(request):

@@ -40,6 +40,7 @@ async def test_a_record_is_not_sent_again_to_who_has_it(client: Client) -> None:
                 tag,
                 "private, no-cache",
             )
+            assert answer.headers["Vary"] == fields["Vary"]
     for other in ('"other"', "", tag.strip('"'), tag[:-3] + '"'):
         assert (await head_of(client, url, If_None_Match=other))[0] == 200
 
