@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "aggsvc.ports": set(),
     "aggsvc.settings": set(),
     "aggsvc.logs": set(),
+    "aggsvc.digest": set(),
     "aggsvc.engine": set(),
     "aggsvc.events": set(),
     "aggsvc.filetable": {"aggsvc.ports", "aggsvc.events"},
@@ -37,6 +38,7 @@ MAY_IMPORT = {
     "aggsvc.workers": {"aggsvc.ports", "aggsvc.processor"},
     "aggsvc.idempotency": {"aggsvc.ports"},
     "aggsvc.service": {
+        "aggsvc.digest",
         "aggsvc.ports",
         "aggsvc.events",
         "aggsvc.filetable",
@@ -78,6 +80,7 @@ WITHOUT_AIOHTTP = {
     "aggsvc.errors",
     "aggsvc.ports",
     "aggsvc.settings",
+    "aggsvc.digest",
     "aggsvc.engine",
     "aggsvc.events",
     "aggsvc.filetable",
