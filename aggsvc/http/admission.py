@@ -17,14 +17,15 @@ log = structlog.get_logger()
 class Admission:
     """Lets in at most `max_uploads` at a time, and none where `max_waiting` files wait.
 
-    An upload under way counts as a file that waits, so that there are never more than that.
+    An upload under way counts as a file that waits, so that there are never more than that;
+    `uploads` says how many there are.
     """
 
     def __init__(self, max_uploads: int, max_waiting: int, waiting: Callable[[], int]) -> None:
         self._max_uploads = max_uploads
         self._max_waiting = max_waiting
         self._waiting = waiting
-        self._uploads = 0
+        self.uploads = 0
         self._closed = False
         self._refused = 0
         self._quiet_until = 0.0
@@ -32,22 +33,22 @@ class Admission:
     @contextmanager
     def upload(self) -> Iterator[None]:
         """A place for one upload, as long as the context is open; raises Busy."""
-        if self._uploads >= self._max_uploads:
+        if self.uploads >= self._max_uploads:
             self._refuse(
-                f"as many uploads are under way as may ({self._uploads:,}); try again later"
+                f"as many uploads are under way as may ({self.uploads:,}); try again later"
             )
         self.job()
-        self._uploads += 1
+        self.uploads += 1
         try:
             yield
         finally:
-            self._uploads -= 1
+            self.uploads -= 1
 
     def job(self) -> None:
         """Raises Busy unless another file may be queued."""
         if self._closed:
             self._refuse("the service is stopping; try again when it has started")
-        if self._waiting() + self._uploads >= self._max_waiting:
+        if self._waiting() + self.uploads >= self._max_waiting:
             self._refuse(f"as many files wait as may ({self._max_waiting:,}); try again later")
 
     def close(self) -> None:
