@@ -16,23 +16,28 @@ from aggsvc.errors import StoreUnavailable
 from aggsvc.events import EventHub
 from aggsvc.filetable import FileTable
 from aggsvc.health import Health
+from aggsvc.http.access import access_middleware, add_refusal_headers
 from aggsvc.http.admission import Admission
 from aggsvc.http.answer_headers import add_answer_headers
 from aggsvc.http.compression import compression_middleware
+from aggsvc.http.guard import Guard
 from aggsvc.http.options import add_allowed_method, add_cors_headers, options_middleware
 from aggsvc.http.pace import Transfers
 from aggsvc.http.problems import problem_middleware
 from aggsvc.http.request_ids import add_request_id, request_id_middleware
+from aggsvc.http.sessions import Sessions, open_key
 from aggsvc.http.streams import EventStreams
 from aggsvc.idempotency import IdempotencyKeys
 from aggsvc.keys import (
     ADMISSION,
     BACKENDS,
     EVENT_STREAMS,
+    GUARD,
     HEALTH,
     RECOVERY,
     SERVICE,
     SETTINGS,
+    TOKENS,
     TRANSFERS,
     WORKERS,
 )
@@ -41,6 +46,7 @@ from aggsvc.processor import Processor, ProcessorLimits
 from aggsvc.recovery import Recovery
 from aggsvc.service import Service
 from aggsvc.settings import Settings
+from aggsvc.tokens import LiveTokens, TokenFile
 from aggsvc.workers import DRAIN_SECONDS, WorkerPool
 from web.pages import setup_pages
 
@@ -85,7 +91,9 @@ def create_app(settings: Settings) -> web.Application:
     app[TRANSFERS] = Transfers()
     setup_api(app)
     setup_pages(app)
-    app.cleanup_ctx.extend((engine_threads, backends, service, recovery, workers))
+    app.middlewares.append(access_middleware)
+    app.on_response_prepare.append(add_refusal_headers)
+    app.cleanup_ctx.extend((engine_threads, access, backends, service, recovery, workers))
     app.on_shutdown.append(end_event_streams)
     return app
 
@@ -96,6 +104,26 @@ async def engine_threads(_app: web.Application) -> AsyncIterator[None]:
     asyncio.get_running_loop().set_default_executor(pool)
     yield
     pool.shutdown(wait=False)
+
+
+async def access(app: web.Application) -> AsyncIterator[None]:
+    """Tokens and sessions, where everybody is asked for one."""
+    settings = app[SETTINGS]
+    if settings.auth != "on":
+        yield
+        return
+    sessions = Sessions(
+        await asyncio.to_thread(open_key, settings.auth_path), trusts_proxy=settings.trust_proxy
+    )
+    tokens = LiveTokens(TokenFile(settings.auth_path))
+    await tokens.open()
+    app[TOKENS] = tokens
+    app[GUARD] = Guard(tokens, sessions, trusts_proxy=settings.trust_proxy)
+    following = asyncio.create_task(tokens.follow(app[GUARD].drop_ended))
+    yield
+    following.cancel()
+    await asyncio.wait({following})
+    tokens.close()
 
 
 async def backends(app: web.Application) -> AsyncIterator[None]:
@@ -121,7 +149,7 @@ async def service(app: web.Application) -> AsyncIterator[None]:
     app[ADMISSION] = Admission(
         settings.max_concurrent_uploads, settings.max_waiting_files, opened.queue.depth
     )
-    app[HEALTH] = Health(opened.objects, opened.table, opened.queue, app[WORKERS])
+    app[HEALTH] = Health(opened.objects, opened.table, opened.queue, app[WORKERS], app.get(TOKENS))
     app[RECOVERY] = Recovery(
         objects,
         files,

@@ -5,6 +5,7 @@ import resource
 import signal
 import socket
 import sys
+from ipaddress import ip_address
 
 import structlog
 from aiohttp import web
@@ -34,6 +35,8 @@ def serve(settings: Settings) -> None:
     )
     sys.setswitchinterval(SWITCH_SECONDS)
     with bind(settings.host, settings.port) as listener:
+        if settings.auth == "auto":
+            require_loopback(listener)
         asyncio.run(_run(create_app(settings), listener, settings.max_connections))
 
 
@@ -97,6 +100,16 @@ def bind(host: str, port: int) -> socket.socket:
             "stop what uses it, or set HOST or PORT to another address"
         ) from None
     return listener
+
+
+def require_loopback(listener: socket.socket) -> None:
+    """Raise StartRefused for an address at which other machines reach the service."""
+    address = listener.getsockname()[0]
+    if not ip_address(address).is_loopback:
+        raise StartRefused(
+            f"{address} lets other machines in, and AUTH does not say whom; set AUTH=on to ask "
+            "everybody for a token (python -m aggsvc token create NAME), or AUTH=off to ask nobody"
+        )
 
 
 def url_of(listener: socket.socket) -> str:

@@ -27,6 +27,9 @@ MAY_IMPORT = {
     "aggsvc.filetable": {"aggsvc.ports", "aggsvc.events"},
     "aggsvc.objects": {"aggsvc.ports"},
     "aggsvc.sensorstore": {"aggsvc.engine", "aggsvc.objects"},
+    "aggsvc.privatefiles": set(),
+    "aggsvc.tokens": {"aggsvc.privatefiles"},
+    "aggsvc.commands": {"aggsvc.settings", "aggsvc.tokens"},
     "aggsvc.processor": {
         "aggsvc.ports",
         "aggsvc.engine",
@@ -47,7 +50,7 @@ MAY_IMPORT = {
         "aggsvc.sensorstore",
     },
     "aggsvc.recovery": {"aggsvc.ports", "aggsvc.filetable", "aggsvc.objects"},
-    "aggsvc.health": {"aggsvc.ports", "aggsvc.workers"},
+    "aggsvc.health": {"aggsvc.ports", "aggsvc.tokens", "aggsvc.workers"},
     "mocks": {"aggsvc.ports"},
     "aggsvc.aws": {"aggsvc.ports"},
     "aggsvc.backends": {"aggsvc.ports", "aggsvc.settings", "mocks", "aggsvc.aws"},
@@ -58,9 +61,16 @@ MAY_IMPORT = {
         "aggsvc.recovery",
         "aggsvc.service",
         "aggsvc.settings",
+        "aggsvc.tokens",
         "aggsvc.workers",
     },
-    "aggsvc.http": {"aggsvc.keys", "aggsvc.service", "aggsvc.events"},
+    "aggsvc.http": {
+        "aggsvc.keys",
+        "aggsvc.service",
+        "aggsvc.events",
+        "aggsvc.privatefiles",
+        "aggsvc.tokens",
+    },
     # The last two for the types of what it answers.
     "aggsvc.api": {
         "aggsvc.http",
@@ -73,7 +83,13 @@ MAY_IMPORT = {
     "cli": {"aggsvc.engine"},
     "aggsvc.app": EVERYTHING,
     "aggsvc.server": {"aggsvc.app", "aggsvc.http", "aggsvc.settings"},
-    "aggsvc.__main__": {"aggsvc.app", "aggsvc.server", "aggsvc.settings", "aggsvc.logs"},
+    "aggsvc.__main__": {
+        "aggsvc.app",
+        "aggsvc.commands",
+        "aggsvc.server",
+        "aggsvc.settings",
+        "aggsvc.logs",
+    },
 }
 WITHOUT_AIOHTTP = {
     "aggsvc.model",
@@ -87,10 +103,12 @@ WITHOUT_AIOHTTP = {
     "aggsvc.health",
     "aggsvc.idempotency",
     "aggsvc.objects",
+    "aggsvc.privatefiles",
     "aggsvc.processor",
     "aggsvc.recovery",
     "aggsvc.sensorstore",
     "aggsvc.service",
+    "aggsvc.tokens",
     "aggsvc.workers",
     "mocks",
 }

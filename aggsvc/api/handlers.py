@@ -34,6 +34,8 @@ from aggsvc.api.views import (
     sensors_as_lines,
     to_json,
 )
+from aggsvc.health import HealthSummary
+from aggsvc.http.access import may_know
 from aggsvc.http.compression import vary
 from aggsvc.http.conditional import has_already, not_modified, weak_tag
 from aggsvc.http.uploads import open_upload
@@ -145,7 +147,8 @@ async def health(request: web.Request) -> web.Response:
     """GET /health: 200 while every part works, else 503."""
     report = await request.app[HEALTH].report()
     status = HTTPStatus.OK if report.status == "ok" else HTTPStatus.SERVICE_UNAVAILABLE
-    return json_response(report, status=status)
+    told = report if may_know(request) else HealthSummary(report.status)
+    return json_response(told, status=status)
 
 
 async def health_live(_request: web.Request) -> web.Response:

@@ -14,6 +14,7 @@ from aggsvc.errors import (
     AggsvcError,
     Busy,
     Conflict,
+    Forbidden,
     InvalidRequest,
     KeyReused,
     NotAcceptable,
@@ -22,7 +23,9 @@ from aggsvc.errors import (
     StoreFull,
     StoreUnavailable,
     TooLarge,
+    TooManyFailures,
     TooSlow,
+    Unauthenticated,
     UnknownExpectation,
     UnsupportedMedia,
 )
@@ -36,6 +39,9 @@ HEADERS = {
 
 STATUSES: dict[type[AggsvcError], HTTPStatus] = {
     InvalidRequest: HTTPStatus.BAD_REQUEST,
+    Unauthenticated: HTTPStatus.UNAUTHORIZED,
+    Forbidden: HTTPStatus.FORBIDDEN,
+    TooManyFailures: HTTPStatus.TOO_MANY_REQUESTS,
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
     UnsupportedMedia: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
