@@ -5,7 +5,9 @@ from typing import Any
 import structlog
 
 from aggsvc.errors import StoreUnavailable
-from aggsvc.ports import JobQueue, MetadataTable, ObjectStore
+from aggsvc.filetable import FileTable
+from aggsvc.objects import FileObjects
+from aggsvc.ports import JobQueue
 from aggsvc.workers import WorkerPool
 
 OK = "ok"
@@ -18,12 +20,9 @@ class Health:
     """Asks every part how it is."""
 
     def __init__(
-        self, objects: ObjectStore, table: MetadataTable, queue: JobQueue, workers: WorkerPool
+        self, objects: FileObjects, files: FileTable, queue: JobQueue, workers: WorkerPool
     ) -> None:
-        self._stores: dict[str, ObjectStore | MetadataTable] = {
-            "objects": objects,
-            "table": table,
-        }
+        self._stores: dict[str, FileObjects | FileTable] = {"objects": objects, "table": files}
         self._queue = queue
         self._workers = workers
 
@@ -40,7 +39,7 @@ class Health:
         return {"status": OK if well else UNAVAILABLE, **parts}
 
 
-async def _state(store: ObjectStore | MetadataTable) -> dict[str, Any]:
+async def _state(store: FileObjects | FileTable) -> dict[str, Any]:
     try:
         await store.check()
     except StoreUnavailable as error:
