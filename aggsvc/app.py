@@ -153,6 +153,7 @@ async def recovery(app: web.Application) -> AsyncIterator[None]:
     # What start-up has made stays; without this each full collection would hold the loop over it.
     gc.collect()
     gc.freeze()
+    gc.enable()
     tending = asyncio.create_task(_tend(app, trouble))
     yield
     tending.cancel()

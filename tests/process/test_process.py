@@ -4,6 +4,8 @@ import asyncio
 import random
 import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -38,6 +40,15 @@ async def test_starts_within_two_seconds_and_answers(
     await server.start()
     assert time.monotonic() - started < 2
     assert_right(await finished(http, server, await upload(http, server, SAMPLE)), SAMPLE)
+
+
+def test_the_engine_is_not_imported_before_the_service_listens() -> None:
+    """It takes as long as all else together."""
+    found = subprocess.run(
+        [sys.executable, "-c", "import sys, aggsvc.server; print('numba' in sys.modules)"],
+        capture_output=True, check=True, text=True,
+    )  # fmt: skip
+    assert found.stdout == "False\n"
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
