@@ -1,17 +1,20 @@
 """The application, as a table of contents."""
 
 import asyncio
+import contextlib
 import gc
 import os
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from threading import Thread
 
 import structlog
 from aiohttp import web
 
 from aggsvc.api import setup_api
 from aggsvc.backends import keys_table, open_backends, state_table
-from aggsvc.engine import load_engine
+from aggsvc.engine import Engine, load_engine
 from aggsvc.errors import StoreUnavailable
 from aggsvc.events import EventHub
 from aggsvc.filetable import FileTable
@@ -24,6 +27,7 @@ from aggsvc.idempotency import IdempotencyKeys
 from aggsvc.keys import (
     ADMISSION,
     BACKENDS,
+    ENGINE,
     EVENT_STREAMS,
     HEALTH,
     RECOVERY,
@@ -98,9 +102,7 @@ async def service(app: web.Application) -> AsyncIterator[None]:
     objects = FileObjects(opened.objects, settings.mock_s3_bucket_name)
     files = FileTable(opened.table, settings.mock_dynamodb_table_name, events)
     # The service listens meanwhile; jobs that come earlier wait for it.
-    engine = asyncio.create_task(
-        asyncio.to_thread(load_engine, settings.processor_engine, os.cpu_count() or 1)
-    )
+    app[ENGINE] = engine = _loading_engine(settings.processor_engine)
     limits = ProcessorLimits(settings.processor_max_attempts, settings.max_sensors)
     processor = Processor(objects, files, engine, limits)
     app[WORKERS] = WorkerPool(
@@ -127,10 +129,29 @@ async def service(app: web.Application) -> AsyncIterator[None]:
     )
     expiring = asyncio.create_task(_expire(keys))
     yield
-    engine.cancel()
     expiring.cancel()
     await asyncio.wait({expiring})
     await processor.close()
+
+
+def _loading_engine(name: str) -> asyncio.Future[Engine]:
+    """The engine, once it is loaded by a thread whose end nobody waits for.
+
+    To compile it may take longer than to stop.
+    """
+    loop = asyncio.get_running_loop()
+    loading: asyncio.Future[Engine] = loop.create_future()
+
+    def load() -> None:
+        try:
+            settle = partial(loading.set_result, load_engine(name, os.cpu_count() or 1))
+        except Exception as error:
+            settle = partial(loading.set_exception, error)
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(lambda: loading.done() or settle())
+
+    Thread(target=load, name="engine-loading", daemon=True).start()
+    return loading
 
 
 async def _expire(keys: IdempotencyKeys) -> None:
@@ -193,6 +214,11 @@ async def workers(app: web.Application) -> AsyncIterator[None]:
     """The consumers; they drain while the stores are still open."""
     app[WORKERS].start()
     yield
+    await _stop_workers(app)
+
+
+async def _stop_workers(app: web.Application) -> None:
+    app[ENGINE].cancel()  # jobs that wait for it are given back
     await app[WORKERS].stop()
 
 
@@ -206,7 +232,7 @@ async def drain(app: web.Application) -> None:
     )
     app[ADMISSION].close()
     app[EVENT_STREAMS].close()
-    await asyncio.gather(app[WORKERS].stop(), app[TRANSFERS].finish(DRAIN_SECONDS))
+    await asyncio.gather(_stop_workers(app), app[TRANSFERS].finish(DRAIN_SECONDS))
 
 
 async def end_event_streams(app: web.Application) -> None:

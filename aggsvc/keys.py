@@ -1,8 +1,11 @@
 """The typed keys under which the app holds its parts."""
 
+import asyncio
+
 from aiohttp import web
 
 from aggsvc.backends import Backends
+from aggsvc.engine import Engine
 from aggsvc.health import Health
 from aggsvc.http.admission import Admission
 from aggsvc.http.pace import Transfers
@@ -14,6 +17,7 @@ from aggsvc.workers import WorkerPool
 
 SETTINGS = web.AppKey("SETTINGS", Settings)
 BACKENDS = web.AppKey("BACKENDS", Backends)
+ENGINE = web.AppKey("ENGINE", asyncio.Future[Engine])
 HEALTH = web.AppKey("HEALTH", Health)
 SERVICE = web.AppKey("SERVICE", Service)
 RECOVERY = web.AppKey("RECOVERY", Recovery)

@@ -1,6 +1,7 @@
 """The service as a process: how it starts, refuses to start, stops, and comes back from a crash."""
 
 import asyncio
+import os
 import random
 import signal
 import socket
@@ -13,6 +14,7 @@ import aiohttp
 import pytest
 
 from tests.process.conftest import (
+    DEADLINE,
     ServerProcess,
     assert_right,
     finished,
@@ -64,6 +66,39 @@ async def test_a_signal_to_stop_ends_it_with_status_0_and_loses_nothing(
     await server.start()
     assert await finished(http, server, file_id) == before
     assert "Traceback" not in server.log()
+
+
+@pytest.mark.parametrize("seconds", [0.02, 0.2, 0.5, 0.8])
+async def test_ctrl_c_while_it_starts_is_quiet(server: ServerProcess, seconds: float) -> None:
+    program = (
+        "print('up', flush=True); import runpy; runpy.run_module('aggsvc', run_name='__main__')"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", f"import aggsvc.__main__; {program}",
+        env=os.environ | server.settings,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout
+    await process.stdout.readline()
+    await asyncio.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    _, errors = await asyncio.wait_for(process.communicate(), DEADLINE)
+    assert process.returncode in (0, 130)
+    assert b"Traceback" not in errors
+    assert b"KeyboardInterrupt" not in errors
+
+
+async def test_ctrl_c_while_the_engine_is_compiled_ends_it_at_once_and_loses_nothing(
+    server: ServerProcess, http: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    await server.start(NUMBA_CACHE_DIR=str(tmp_path / "empty"))
+    file_id = await upload(http, server, SAMPLE)
+    began = time.monotonic()
+    assert await server.stop(signal.SIGINT) == 0
+    assert time.monotonic() - began < 5
+    assert "Traceback" not in server.log()
+    await server.start()
+    assert_right(await finished(http, server, file_id), SAMPLE)
 
 
 async def test_stopping_lets_the_running_job_finish_and_takes_no_other(
