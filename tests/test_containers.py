@@ -297,7 +297,7 @@ def test_nothing_is_missing_in_the_image(image: Image, tmp_path: Path, where: st
         done = subprocess.run(
             [PYTHON, image.site / "bin/aggsvc", "--json", "upload", "--wait", sample],
             cwd=folder,
-            env=image.environment(API_BASE_URL=url),
+            env=image.environment(API_BASE_URL=url, CLI_POLL_TIMEOUT="240"),
             check=False,
             capture_output=True,
         )

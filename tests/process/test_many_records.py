@@ -1,7 +1,6 @@
 """100,000 records: how soon the service is ready with them, and in how much memory."""
 
 import asyncio
-import os
 import re
 import time
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ import orjson
 import pytest
 
 from mocks.lines import seal, unseal
+from tests.machine import seconds_of
 from tests.process.conftest import ServerProcess, finished, listed, upload
 from tests.process.test_process import SAMPLE
 
@@ -37,12 +37,6 @@ def multiply(journal: Path) -> None:
     ended = [line for line in lines if b'"status":"partial"' in line]
     with journal.open("ab") as file:
         file.writelines(copies(ended[-1]))
-
-
-def seconds_of(pid: int) -> float:
-    """How long the process has worked; other than the time gone by, however busy the machine is."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def bytes_of(pid: int) -> int:

@@ -24,6 +24,13 @@ from tests.process.conftest import (
 
 SAMPLE = (Path(__file__).parents[2] / "samples" / "readings.csv").read_bytes()
 
+# Says when it has come to our own code: Python itself takes a moment too.
+STARTING = """
+import aggsvc.__main__
+print("up", flush=True)
+aggsvc.__main__.main()
+"""
+
 
 def file_of(rows: int, seed: int = 0) -> bytes:
     """Rows of which every tenth is bad."""
@@ -70,11 +77,8 @@ async def test_a_signal_to_stop_ends_it_with_status_0_and_loses_nothing(
 
 @pytest.mark.parametrize("seconds", [0.02, 0.2, 0.5, 0.8])
 async def test_ctrl_c_while_it_starts_is_quiet(server: ServerProcess, seconds: float) -> None:
-    program = (
-        "print('up', flush=True); import runpy; runpy.run_module('aggsvc', run_name='__main__')"
-    )
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", f"import aggsvc.__main__; {program}",
+        sys.executable, "-c", STARTING,
         env=os.environ | server.settings,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
