@@ -1,4 +1,4 @@
-"""Run the service: `python -m aggsvc`."""
+"""Run the service: `python -m aggsvc`. With `token`, manage the tokens that it takes."""
 
 import os
 import signal
@@ -8,12 +8,16 @@ INTERRUPTED = 130  # as a shell tells of Ctrl-C
 
 
 def main() -> int:
-    """Run until SIGTERM or Ctrl-C; returns the exit status."""
+    """Run until SIGTERM or Ctrl-C, or the command that is given; returns the exit status."""
     # Until the server has a way to stop, there is nothing to bring to an end.
     signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
-    from aggsvc.errors import StartRefused  # noqa: PLC0415 - this takes a second, with Ctrl-C
+    from aggsvc.errors import StartRefused  # noqa: PLC0415 - imports take a second, with Ctrl-C
 
     try:
+        if sys.argv[1:]:
+            from aggsvc.commands import run_command  # noqa: PLC0415 - as above
+
+            return run_command()
         _serve()
     except StartRefused as error:
         for line in str(error).splitlines():
@@ -40,5 +44,6 @@ def _serve() -> None:
 
 if __name__ == "__main__":
     status = main()
-    sys.stdout.flush()
+    if sys.argv[1:]:
+        sys.exit(status)
     os._exit(status)  # waits for no thread: the engine may still be compiled

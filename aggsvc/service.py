@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import hashlib
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import (
     AbstractAsyncContextManager,
@@ -14,6 +13,7 @@ from dataclasses import dataclass, replace
 import orjson
 import structlog
 
+from aggsvc.digest import Digest
 from aggsvc.errors import Conflict, InvalidRequest, KeyReused
 from aggsvc.events import Event, EventHub, FileDeleted, FileEvent, Subscription
 from aggsvc.filetable import FileTable, RecordPage
@@ -102,7 +102,7 @@ class Service:
         upload = _Upload(data)
         async for _ in upload.chunks():
             pass
-        if upload.sha256() != made.sha256:
+        if await upload.sha256() != made.sha256:
             raise KeyReused(
                 f"the Idempotency-Key belongs to the file {made.file_id}, which has other bytes; "
                 "send these with a key of their own"
@@ -120,16 +120,15 @@ class Service:
         record = FileRecord(file_id, filename, 0, "", utc_now())
         try:
             info = await self._objects.put_upload(file_id, upload.chunks())
-            record = replace(
-                record, size_bytes=info.size, sha256=upload.sha256(), uploaded_at=utc_now()
-            )
+            sha256 = await upload.sha256()
+            record = replace(record, size_bytes=info.size, sha256=sha256, uploaded_at=utc_now())
             if key is not None:
                 await self._keys.keep(key, file_id)
             await self._files.create(record)
         except BaseException:
             await asyncio.shield(self._undo(file_id))
             raise
-        await self._queue.send(Job(file_id))
+        await self._queue.send(_job(file_id))
         log.info(
             "file accepted",
             file_id=file_id,
@@ -214,7 +213,7 @@ class Service:
         if not record.status.is_final:
             raise Conflict(f"the file is {record.status}; it can be reprocessed when it is done")
         waiting = await self._files.save(record.waiting())
-        await self._queue.send(Job(file_id))
+        await self._queue.send(_job(file_id))
         await self._objects.remove_objects(*record.report_keys)
         log.info(
             "file queued again",
@@ -237,6 +236,11 @@ class Service:
     async def count_by_status(self) -> dict[str, int]:
         """How many files there are of each status."""
         return await self._files.count_by_status()
+
+
+def _job(file_id: str) -> Job:
+    """A job for the file, known by the request that is being answered."""
+    return Job(file_id, request_id=structlog.contextvars.get_contextvars().get("request_id"))
 
 
 async def _until_final(first: FileEvent, changes: Subscription) -> AsyncIterator[Event]:
@@ -279,19 +283,19 @@ class _Upload:
 
     def __init__(self, data: AsyncIterable[bytes]) -> None:
         self._data = data
-        self._hash = hashlib.sha256()
+        self._digest = Digest()
 
     async def chunks(self) -> AsyncIterator[bytes]:
         size = 0
         async for chunk in self._data:
             size += len(chunk)
-            self._hash.update(chunk)
+            await self._digest.update(chunk)
             yield chunk
         if size == 0:
             raise InvalidRequest("the file is empty; send a CSV file with at least a header")
 
-    def sha256(self) -> str:
-        return self._hash.hexdigest()
+    async def sha256(self) -> str:
+        return await self._digest.hexdigest()
 
 
 async def _nothing() -> AsyncIterator[bytes]:

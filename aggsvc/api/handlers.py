@@ -22,6 +22,8 @@ from aggsvc.api.parameters import (
 )
 from aggsvc.api.views import errors_as_csv, json_response, listed_view, record_view
 from aggsvc.errors import AggsvcError
+from aggsvc.health import HealthSummary
+from aggsvc.http.access import may_know
 from aggsvc.http.uploads import open_upload
 from aggsvc.keys import ADMISSION, EVENT_STREAMS, HEALTH, SERVICE, SETTINGS, TRANSFERS
 from aggsvc.model import Status
@@ -129,7 +131,8 @@ async def health(request: web.Request) -> web.Response:
     """GET /health: 200 while every part works, else 503."""
     report = await request.app[HEALTH].report()
     status = HTTPStatus.OK if report.status == "ok" else HTTPStatus.SERVICE_UNAVAILABLE
-    return json_response(report, status=status)
+    told = report if may_know(request) else HealthSummary(report.status)
+    return json_response(told, status=status)
 
 
 async def health_live(_request: web.Request) -> web.Response:

@@ -17,15 +17,16 @@ log = structlog.get_logger()
 class Admission:
     """Lets in at most `max_uploads` at a time, and none where `max_waiting` files wait.
 
-    An upload under way counts as a file that waits, so that there are never more than that.
-    While a store is in trouble (`hold`) only replays are let in, which write nothing.
+    An upload under way counts as a file that waits, so that there are never more than that;
+    `uploads` says how many there are. While a store is in trouble (`hold`) only replays are let in,
+    which write nothing.
     """
 
     def __init__(self, max_uploads: int, max_waiting: int, waiting: Callable[[], int]) -> None:
         self._max_uploads = max_uploads
         self._max_waiting = max_waiting
         self._waiting = waiting
-        self._uploads = 0
+        self.uploads = 0
         self._replays = 0  # of the uploads
         self._closed = False
         self._trouble: StoreUnavailable | None = None
@@ -38,20 +39,20 @@ class Admission:
 
         A replay makes no file that waits, so only those under way are counted against it.
         """
-        if self._uploads >= self._max_uploads:
+        if self.uploads >= self._max_uploads:
             self._refuse(
-                f"as many uploads are under way as may ({self._uploads:,}); try again later"
+                f"as many uploads are under way as may ({self.uploads:,}); try again later"
             )
         if is_replay:
             self._require_open()
         else:
             self.job()
-        self._uploads += 1
+        self.uploads += 1
         self._replays += is_replay
         try:
             yield
         finally:
-            self._uploads -= 1
+            self.uploads -= 1
             self._replays -= is_replay
 
     def job(self) -> None:
@@ -59,7 +60,7 @@ class Admission:
         self._require_open()
         if self._trouble:
             raise type(self._trouble)(str(self._trouble))
-        if self._waiting() + self._uploads - self._replays >= self._max_waiting:
+        if self._waiting() + self.uploads - self._replays >= self._max_waiting:
             self._refuse(f"as many files wait as may ({self._max_waiting:,}); try again later")
 
     def hold(self, trouble: StoreUnavailable | None) -> None:

@@ -14,13 +14,16 @@ from aggsvc.errors import (
     AggsvcError,
     Busy,
     Conflict,
+    Forbidden,
     InvalidRequest,
     KeyReused,
     NotFound,
     StoreFull,
     StoreUnavailable,
     TooLarge,
+    TooManyFailures,
     TooSlow,
+    Unauthenticated,
     UnknownExpectation,
     UnsupportedMedia,
 )
@@ -34,6 +37,9 @@ HEADERS = {
 
 STATUSES: dict[type[AggsvcError], HTTPStatus] = {
     InvalidRequest: HTTPStatus.BAD_REQUEST,
+    Unauthenticated: HTTPStatus.UNAUTHORIZED,
+    Forbidden: HTTPStatus.FORBIDDEN,
+    TooManyFailures: HTTPStatus.TOO_MANY_REQUESTS,
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
     UnsupportedMedia: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,

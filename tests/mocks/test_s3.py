@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from structlog.testing import capture_logs
@@ -20,7 +21,7 @@ from aggsvc.errors import (
     StoreReadOnly,
     StoreUnavailable,
 )
-from mocks.files import Disk, Files
+from mocks.files import UNWRITTEN, Disk, Files
 from mocks.s3 import MockS3
 from tests.conftest import DEADLINE, until
 from tests.contracts.object_store import BUCKET, HOSTILE, read, stream
@@ -111,6 +112,26 @@ async def test_a_full_disk_refuses_the_put_and_later_ones_work(store, disk, tmp_
     assert await read(store, "a") == b"old"
     await store.put_object(BUCKET, "a", stream(b"new"))
     await store.check(BUCKET)
+
+
+async def test_a_large_object_goes_to_the_disk_while_it_arrives(tmp_path):
+    """So that the last fsync, for which the client waits, has little left to do."""
+
+    class NotingDisk(Disk):
+        begun: ClassVar[list[tuple[int, int]]] = []
+
+        def begin_writeback(self, fd: int, start: int, size: int) -> None:
+            super().begin_writeback(fd, start, size)
+            self.begun.append((start, start + size))
+
+    async with opened_store(tmp_path, NotingDisk()) as store:
+        await store.put_object(BUCKET, "small", stream(b"x" * (UNWRITTEN - 1000)))
+        assert NotingDisk.begun == []
+        await store.put_object(BUCKET, "large", stream(*[b"x" * 1_000_000] * 30))
+    starts, ends = zip(*NotingDisk.begun, strict=True)
+    assert starts == (0, *ends[:-1])
+    assert 30_000_000 - ends[-1] < UNWRITTEN
+    assert len(starts) == 3
 
 
 async def test_a_failed_fsync_makes_the_store_read_only(store, disk, tmp_path):
