@@ -25,6 +25,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from aggsvc.errors import InvalidRequest, TooLarge, UnknownExpectation, UnsupportedMedia
 from aggsvc.http.admission import Admission
+from aggsvc.http.forms import check_upload_token
 from aggsvc.http.multipart import HOW, MAX_SKIPPED_BYTES, Multipart, broken
 from aggsvc.http.pace import Pace
 from aggsvc.keys import ADMISSION, SETTINGS, TRANSFERS
@@ -62,18 +63,19 @@ class Form:
 
 
 @asynccontextmanager
-async def open_upload(request: web.Request) -> AsyncIterator[Upload]:
+async def open_upload(request: web.Request, *, is_replay: bool = False) -> AsyncIterator[Upload]:
     """The one field `file`; raises InvalidRequest, UnsupportedMedia, TooLarge, TooSlow, Busy.
 
     What the request's head tells to be refused is so before any of the body is read.
     """
     most = request.app[SETTINGS].max_upload_bytes
-    with request.app[ADMISSION].upload():
+    with request.app[ADMISSION].upload(is_replay=is_replay):
         if (request.content_length or 0) > most + BESIDE_BYTES:
             raise _too_large(most)
         async with _open_body(request) as body:
             if not await body.next_file():
                 raise InvalidRequest(f"the body has no field 'file'; {HOW}")
+            check_upload_token(request, body.fields)
             yield Upload(body.filename, body.only())
 
 
@@ -83,6 +85,7 @@ async def open_form(request: web.Request) -> AsyncIterator[Form]:
     request.app[ADMISSION].job()
     async with _open_body(request) as body:
         is_file = await body.next_file()
+        check_upload_token(request, body.fields)
         async with aclosing(_each(body, is_file, request.app[ADMISSION])) as uploads:
             yield Form(body.fields, uploads)
 
