@@ -6,7 +6,9 @@ from typing import Literal
 import structlog
 
 from aggsvc.errors import StoreUnavailable, TokensUnreadable
-from aggsvc.ports import JobQueue, MetadataTable, ObjectStore
+from aggsvc.filetable import FileTable
+from aggsvc.objects import FileObjects
+from aggsvc.ports import JobQueue
 from aggsvc.tokens import LiveTokens
 from aggsvc.workers import WorkerPool
 
@@ -77,21 +79,21 @@ class Health:
 
     def __init__(
         self,
-        objects: ObjectStore,
-        table: MetadataTable,
+        objects: FileObjects,
+        files: FileTable,
         queue: JobQueue,
         workers: WorkerPool,
         tokens: LiveTokens | None,
     ) -> None:
         self._objects = objects
-        self._table = table
+        self._files = files
         self._queue = queue
         self._workers = workers
         self._tokens = tokens
 
     async def report(self) -> HealthReport:
         """The state of each part."""
-        objects, table = await _state(self._objects), await _state(self._table)
+        objects, table = await _state(self._objects), await _state(self._files)
         workers = WorkersHealth(
             "ok" if self._workers.is_healthy else "unavailable",
             alive=self._workers.alive,
@@ -114,7 +116,7 @@ def _access(tokens: LiveTokens) -> AccessHealth:
     return AccessHealth("ok", None)
 
 
-async def _state(store: ObjectStore | MetadataTable) -> StoreWell | StoreUnwell:
+async def _state(store: FileObjects | FileTable) -> StoreWell | StoreUnwell:
     try:
         await store.check()
     except StoreUnavailable as error:

@@ -2,10 +2,11 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
+    aclosing,
     asynccontextmanager,
 )
 from dataclasses import dataclass, replace
@@ -21,7 +22,11 @@ from aggsvc.idempotency import IdempotencyKeys
 from aggsvc.model import FileRecord, Job, SensorStatistics, Status, utc_now
 from aggsvc.objects import FileObjects
 from aggsvc.ports import FILES_SCHEMA, JobQueue, StoredObject
-from aggsvc.sensorstore import SensorStore
+from aggsvc.sensorstore import SensorRows, SensorStore
+
+Sensors = list[SensorStatistics]
+# Sensors read at a time where all are asked for: 10 MB of them.
+SENSORS_A_TURN = 20_000
 
 # What a listing of files can be sorted by.
 FILE_SORTS = (FILES_SCHEMA.order, FILES_SCHEMA.status, *FILES_SCHEMA.sorts)
@@ -88,6 +93,10 @@ class Service:
             if made is None:
                 return Submission(await self._accept(filename, data, key), is_replay=False)
             return Submission(await self._replay(made, data), is_replay=True)
+
+    async def is_used(self, key: str) -> bool:
+        """Whether the key has made a file that is still there, so that it makes no other."""
+        return await self._made_by(key) is not None
 
     async def _made_by(self, key: str) -> FileRecord | None:
         file_id = await self._keys.find(key)
@@ -160,9 +169,11 @@ class Service:
             status=status, search=search, sort=sort, limit=limit, cursor=cursor
         )
 
-    def open_content(self, record: FileRecord) -> AbstractAsyncContextManager[StoredObject]:
-        """The raw upload; raises ObjectNotFound if the store has lost it."""
-        return self._objects.open(record.object_key)
+    def open_content(
+        self, record: FileRecord, byte_range: tuple[int, int] | None = None
+    ) -> AbstractAsyncContextManager[StoredObject]:
+        """The raw upload, or bytes first to last of it; raises ObjectNotFound if it is lost."""
+        return self._objects.open(record.object_key, byte_range=byte_range)
 
     @asynccontextmanager
     async def open_errors(self, record: FileRecord) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -184,18 +195,42 @@ class Service:
         processed again since the cursor was given.
         """
         record = await self._files.get(file_id)
-        if not record.status.is_final:
-            raise Conflict(f"the file is {record.status}; its sensors are known when it is done")
+        _require_end(record)
         offset = _open_cursor(cursor, record, sort) if cursor is not None else 0
         found = await self._sensors.rows(record, sort, offset, limit)
         end = offset + limit
         more = end < found.sensor_count
         return SensorPage(found.rows, _cursor(record, sort, end) if more else None)
 
+    @asynccontextmanager
+    async def open_sensors(
+        self, record: FileRecord, sort: str = ""
+    ) -> AsyncIterator[AsyncIterator[Sensors]]:
+        """Every sensor of a file, page after page; raises as sensors does.
+
+        Only a page at a time is kept in memory. The next page of a file that was deleted or
+        processed again meanwhile raises NotFound, so that all pages are of one result.
+        """
+        _require_end(record)
+        first = await self._sensors.rows(record, sort, 0, SENSORS_A_TURN)
+        async with aclosing(self._pages(record, sort, first)) as pages:
+            yield pages
+
+    async def _pages(
+        self, record: FileRecord, sort: str, found: SensorRows
+    ) -> AsyncGenerator[Sensors]:
+        yield found.rows
+        for offset in range(SENSORS_A_TURN, found.sensor_count, SENSORS_A_TURN):
+            yield (await self._sensors.rows(record, sort, offset, SENSORS_A_TURN)).rows
+
     async def delete(self, file_id: str) -> None:
-        """Remove the record, then the objects; raises NotFound."""
+        """Remove the record, then the objects; raises NotFound.
+
+        Objects that cannot be removed now are removed later: the file is gone all the same.
+        """
         record = await self._files.get(file_id)
         await self._files.delete(record)
+        await self._objects.remove_objects(*record.all_keys)  # damaged ones are in no listing
         await self._objects.remove(file_id)
         await self._keys.forget(file_id)
         log.info("file deleted", file_id=file_id, object_key=record.object_key)
@@ -207,8 +242,7 @@ class Service:
             raise Conflict(f"the file is {record.status}; it can be reprocessed when it is done")
         waiting = await self._files.save(record.waiting())
         await self._queue.send(_job(file_id))
-        for key in record.report_keys:
-            await self._objects.remove_object(key)
+        await self._objects.remove_objects(*record.report_keys)
         log.info(
             "file queued again",
             file_id=file_id,
@@ -249,6 +283,11 @@ async def _until_final(first: FileEvent, changes: Subscription) -> AsyncIterator
             isinstance(event, FileEvent) and event.status.is_final
         ):
             return
+
+
+def _require_end(record: FileRecord) -> None:
+    if not record.status.is_final:
+        raise Conflict(f"the file is {record.status}; its sensors are known when it is done")
 
 
 def _cursor(record: FileRecord, sort: str, offset: int) -> str:

@@ -15,13 +15,16 @@ from aggsvc.api.parameters import (
     SEARCH,
     SENSOR_LIMIT,
     SENSOR_SORT,
+    SENSORS_FORMAT,
     STATUS,
 )
 from aggsvc.errors import (
     Conflict,
     InvalidUpload,
     KeyReused,
+    NotAcceptable,
     NotFound,
+    RangeNotSatisfiable,
     StoreFull,
     TooLarge,
     TooSlow,
@@ -35,6 +38,10 @@ EVENT_STREAM = "text/event-stream"
 OK, ACCEPTED = HTTPStatus.OK, HTTPStatus.ACCEPTED
 
 ATTACHMENT = Header("Content-Disposition", "The name to save it under.")
+TAG = Header("ETag", "To be sent as `If-None-Match` the next time.")
+KNOWN_ALREADY = Answer(
+    HTTPStatus.NOT_MODIFIED, "It is still what `If-None-Match` names.", headers=(TAG,)
+)
 
 SUBMIT_FILE = Operation(
     "files",
@@ -71,7 +78,7 @@ LIST_FILES = Operation(
 GET_FILE = Operation(
     "files",
     "Get a file's record",
-    (Answer(OK, "The record as it is now.", {JSON: File}),),
+    (Answer(OK, "The record as it is now.", {JSON: File}, (TAG,)), KNOWN_ALREADY),
     (FILE_ID,),
     (NotFound,),
 )
@@ -95,22 +102,38 @@ GET_ERRORS = Operation(
         ),
     ),
     (FILE_ID, ERRORS_FORMAT),
-    (NotFound, Conflict),
+    (NotFound, Conflict, NotAcceptable),
 )
 GET_SENSORS = Operation(
     "results",
     "List the statistics of each sensor",
-    (Answer(OK, "One page of sensors.", {JSON: SensorPage}),),
-    (FILE_ID, SENSOR_SORT, SENSOR_LIMIT, CURSOR),
-    (NotFound, Conflict),
+    (
+        Answer(
+            OK,
+            "One page of sensors; or each sensor in JSON a line, or a row of CSV.",
+            {JSON: SensorPage, NDJSON: str, CSV: str},
+        ),
+    ),
+    (FILE_ID, SENSORS_FORMAT, SENSOR_SORT, SENSOR_LIMIT, CURSOR),
+    (NotFound, Conflict, NotAcceptable),
     "Equal ones go by `sensor_id`, in the order of its UTF-8 bytes.",
 )
 GET_CONTENT = Operation(
     "files",
     "Get the upload itself",
-    (Answer(OK, "The upload, byte for byte.", {CSV: str}, (ATTACHMENT,)),),
+    (
+        Answer(OK, "The upload, byte for byte.", {CSV: str}, (ATTACHMENT, TAG)),
+        Answer(
+            HTTPStatus.PARTIAL_CONTENT,
+            "The bytes that `Range` asks for.",
+            {CSV: str},
+            (ATTACHMENT, TAG, Header("Content-Range", "Which of how many they are.")),
+        ),
+        KNOWN_ALREADY,
+    ),
     (FILE_ID,),
-    (NotFound,),
+    (NotFound, RangeNotSatisfiable),
+    "With `Range`, and `If-Range` if you like, a part of it; several ranges are answered whole.",
 )
 FILE_EVENTS = Operation(
     "events",

@@ -11,6 +11,7 @@ from aiohttp import web
 from aiohttp.hdrs import CONTENT_ENCODING
 
 from aggsvc.errors import AggsvcError, Busy, StoreUnavailable, UnsupportedMedia
+from aggsvc.http.answer_headers import complete
 from aggsvc.http.kinds import (
     INTERNAL,
     METHOD_NOT_ALLOWED,
@@ -95,6 +96,7 @@ def problem_bytes(detail: str) -> bytes:
     """A whole 503 with that problem, for a connection that is to be closed unheard."""
     answer = problem(kind_of(Busy), detail)
     body = cast(bytes, answer.body)
+    complete(answer)
     fields = {**answer.headers, "Content-Length": len(body), "Connection": "close"}
     lines = (f"{name}: {value}" for name, value in fields.items())
     head = f"HTTP/1.1 {answer.status} {answer.reason}\r\n" + "\r\n".join(lines)
