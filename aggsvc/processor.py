@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import orjson
 import structlog
 
 from aggsvc.engine import Engine
@@ -28,6 +27,7 @@ from aggsvc.sensorstore import SensorStore
 
 if TYPE_CHECKING:
     from aggsvc.engine.aggregate import Outcome
+    from aggsvc.engine.row_errors import RowErrors
     from aggsvc.engine.sensors import SensorTable
     from aggsvc.engine.summary import Summary
 
@@ -182,12 +182,12 @@ class _Run:
         """Milliseconds since the attempt began."""
         return round((time.monotonic() - self._started) * 1000)
 
-    async def take_errors(self, errors: list[RowError]) -> None:
+    async def take_errors(self, errors: "RowErrors") -> None:
         """Keep the first, log the very first, and write all of them to the report."""
         seen = self.report.count
-        for error in errors[: max(0, LOGGED_ERRORS - seen)]:
+        self._kept += errors.first(KEPT_ERRORS - seen)
+        for error in self._kept[seen:LOGGED_ERRORS]:
             log.warning("row failed", **_context(error))
-        self._kept += errors[: max(0, KEPT_ERRORS - seen)]
         await self.report.add(errors)
 
     async def counted(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -291,13 +291,13 @@ class ErrorReport:
         self._lines: asyncio.Queue[bytes | None] = asyncio.Queue(1)
         self._writing: asyncio.Task[object] | None = None
 
-    async def add(self, errors: list[RowError]) -> None:
+    async def add(self, errors: "RowErrors") -> None:
         """Write these errors next; raises what the store raises."""
         self.count += len(errors)
         if self._writing is None:
             put = self._objects.put_report(self.key, self._chunks())
             self._writing = asyncio.create_task(put)
-        await self._hand_over(self._writing, await asyncio.to_thread(_to_lines, errors))
+        await self._hand_over(self._writing, await asyncio.to_thread(errors.json_lines))
 
     async def finish(self) -> str | None:
         """Make the report durable and return its key, or None if there was no error."""
@@ -326,7 +326,3 @@ class ErrorReport:
             handing.cancel()
         if writing.done():
             await writing
-
-
-def _to_lines(errors: list[RowError]) -> bytes:
-    return b"".join(orjson.dumps(error, option=orjson.OPT_APPEND_NEWLINE) for error in errors)
