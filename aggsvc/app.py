@@ -42,6 +42,10 @@ from web.pages import setup_pages
 
 # How often idempotency keys that have expired are removed.
 EXPIRY_SECONDS = 600.0
+# How often it is tried again to remove what could not be removed.
+SWEEP_SECONDS = 600.0
+# How often it is tried to recover where the start could not, for a store could not be written.
+RECOVERY_SECONDS = 1.0
 # How long what is left of a refused body is read past, so that its client gets to see the answer.
 LINGERING_SECONDS = 5.0
 # Twice this is kept of a body that comes faster than it is stored.
@@ -99,11 +103,16 @@ async def service(app: web.Application) -> AsyncIterator[None]:
     )
     limits = ProcessorLimits(settings.processor_max_attempts, settings.max_sensors)
     processor = Processor(objects, files, engine, limits)
-    app[WORKERS] = WorkerPool(opened.queue, processor.process, settings.processor_worker_count)
+    app[WORKERS] = WorkerPool(
+        opened.queue,
+        processor.process,
+        settings.processor_worker_count,
+        check=processor.check,
+    )
     app[ADMISSION] = Admission(
         settings.max_concurrent_uploads, settings.max_waiting_files, opened.queue.depth
     )
-    app[HEALTH] = Health(opened.objects, opened.table, opened.queue, app[WORKERS])
+    app[HEALTH] = Health(objects, files, opened.queue, app[WORKERS])
     app[RECOVERY] = Recovery(
         objects,
         files,
@@ -121,6 +130,7 @@ async def service(app: web.Application) -> AsyncIterator[None]:
     engine.cancel()
     expiring.cancel()
     await asyncio.wait({expiring})
+    await processor.close()
 
 
 async def _expire(keys: IdempotencyKeys) -> None:
@@ -133,29 +143,49 @@ async def _expire(keys: IdempotencyKeys) -> None:
 
 
 async def recovery(app: web.Application) -> AsyncIterator[None]:
-    """What a crash left is queued before the first request and swept beside the first ones."""
-    await app[RECOVERY].begin()
-    if found := await app[RECOVERY].requeue():
-        log.info("recovered", files=found)
+    """What a crash left is queued before the first request and swept beside the first ones.
+
+    Where nothing can be written yet, the service starts all the same, for reading only.
+    """
+    trouble = await _recover(app)
+    if trouble:
+        log.warning("for reading only until a store can be written", reason=str(trouble))
     # What start-up has made stays; without this each full collection would hold the loop over it.
     gc.collect()
     gc.freeze()
-    sweeping = asyncio.create_task(_sweep(app[RECOVERY]))
+    tending = asyncio.create_task(_tend(app, trouble))
     yield
-    sweeping.cancel()
-    await asyncio.wait({sweeping})
+    tending.cancel()
+    await asyncio.wait({tending})
     try:
         await app[RECOVERY].end()
     except StoreUnavailable as error:  # the next start takes this run for one that crashed
         log.warning("end not noted", reason=str(error))
 
 
-async def _sweep(recovery: Recovery) -> None:
+async def _recover(app: web.Application) -> StoreUnavailable | None:
+    """Queue what waits; what kept that from being done, which then refuses new work."""
     try:
-        if removed := await recovery.sweep():
-            log.warning("swept", objects=removed)
+        if found := await app[RECOVERY].recover():
+            log.info("recovered", files=found)
     except StoreUnavailable as error:
-        log.warning("not swept", reason=str(error))
+        app[ADMISSION].hold(error)
+        return error
+    app[ADMISSION].hold(None)
+    return None
+
+
+async def _tend(app: web.Application, trouble: StoreUnavailable | None) -> None:
+    while trouble:
+        await asyncio.sleep(RECOVERY_SECONDS)
+        trouble = await _recover(app)
+    while True:
+        try:
+            if removed := await app[RECOVERY].sweep():
+                log.warning("swept", objects=removed)
+        except StoreUnavailable as error:
+            log.warning("not swept", reason=str(error))
+        await asyncio.sleep(SWEEP_SECONDS)
 
 
 async def workers(app: web.Application) -> AsyncIterator[None]:

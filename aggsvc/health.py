@@ -6,7 +6,9 @@ from typing import Literal
 import structlog
 
 from aggsvc.errors import StoreUnavailable
-from aggsvc.ports import JobQueue, MetadataTable, ObjectStore
+from aggsvc.filetable import FileTable
+from aggsvc.objects import FileObjects
+from aggsvc.ports import JobQueue
 from aggsvc.workers import WorkerPool
 
 State = Literal["ok", "unavailable"]
@@ -53,16 +55,16 @@ class Health:
     """Asks every part how it is."""
 
     def __init__(
-        self, objects: ObjectStore, table: MetadataTable, queue: JobQueue, workers: WorkerPool
+        self, objects: FileObjects, files: FileTable, queue: JobQueue, workers: WorkerPool
     ) -> None:
         self._objects = objects
-        self._table = table
+        self._files = files
         self._queue = queue
         self._workers = workers
 
     async def report(self) -> HealthReport:
         """The state of each part."""
-        objects, table = await _state(self._objects), await _state(self._table)
+        objects, table = await _state(self._objects), await _state(self._files)
         workers = WorkersHealth(
             "ok" if self._workers.is_healthy else "unavailable",
             alive=self._workers.alive,
@@ -73,7 +75,7 @@ class Health:
         return HealthReport("ok" if well else "unavailable", objects, table, workers)
 
 
-async def _state(store: ObjectStore | MetadataTable) -> StoreWell | StoreUnwell:
+async def _state(store: FileObjects | FileTable) -> StoreWell | StoreUnwell:
     try:
         await store.check()
     except StoreUnavailable as error:

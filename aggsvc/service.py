@@ -89,6 +89,10 @@ class Service:
                 return Submission(await self._accept(filename, data, key), is_replay=False)
             return Submission(await self._replay(made, data), is_replay=True)
 
+    async def is_used(self, key: str) -> bool:
+        """Whether the key has made a file that is still there, so that it makes no other."""
+        return await self._made_by(key) is not None
+
     async def _made_by(self, key: str) -> FileRecord | None:
         file_id = await self._keys.find(key)
         return None if file_id is None else await self._files.find(file_id)
@@ -192,9 +196,13 @@ class Service:
         return SensorPage(found.rows, _cursor(record, sort, end) if more else None)
 
     async def delete(self, file_id: str) -> None:
-        """Remove the record, then the objects; raises NotFound."""
+        """Remove the record, then the objects; raises NotFound.
+
+        Objects that cannot be removed now are removed later: the file is gone all the same.
+        """
         record = await self._files.get(file_id)
         await self._files.delete(record)
+        await self._objects.remove_objects(*record.all_keys)  # damaged ones are in no listing
         await self._objects.remove(file_id)
         await self._keys.forget(file_id)
         log.info("file deleted", file_id=file_id, object_key=record.object_key)
@@ -206,8 +214,7 @@ class Service:
             raise Conflict(f"the file is {record.status}; it can be reprocessed when it is done")
         waiting = await self._files.save(record.waiting())
         await self._queue.send(Job(file_id))
-        for key in record.report_keys:
-            await self._objects.remove_object(key)
+        await self._objects.remove_objects(*record.report_keys)
         log.info(
             "file queued again",
             file_id=file_id,

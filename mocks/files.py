@@ -46,6 +46,8 @@ FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 CHUNK = 256 * 1024  # bytes written per hop at least, and what is read whole
 # So much of a new file is left to the last sync at most, in whose time its client waits.
 UNWRITTEN = 8 * 1024 * 1024
+# What must have room for a store to be called well: more than most records take.
+PROBE = bytes(64 * 1024)
 
 
 class SyncFailed(StoreReadOnly):
@@ -175,9 +177,10 @@ def starting(doing: str, path: Path) -> Iterator[None]:
     except (OSError, StoreUnavailable) as error:
         cause = error if isinstance(error, OSError) else error.__cause__
         reason = cause.strerror if isinstance(cause, OSError) else str(error)
+        is_full = isinstance(cause, OSError) and cause.errno in FULL
+        remedy = "make room on its disk" if is_full else "let this user read and write there"
         raise StartRefused(
-            f"cannot {doing} {path}: {reason}; "
-            "let this user read and write there, or choose another place for the data"
+            f"cannot {doing} {path}: {reason}; {remedy}, or choose another place for the data"
         ) from error
 
 
@@ -319,7 +322,7 @@ class Files:
             return await self.run(_names, folder)
 
     async def probe(self, folder: Path, prefix: str) -> None:
-        """Write and remove a small file, named as new_file names its; raises StoreUnavailable."""
+        """Write PROBE and remove it, named as new_file names its; raises StoreUnavailable."""
         with _available("write in", folder):
             await self.run(self._probe, _temporary(folder, prefix))
 
@@ -394,7 +397,7 @@ class Files:
     def _probe(self, path: Path) -> None:
         fd = self.disk.create(path)
         try:
-            self.disk.write(fd, b"probe")
+            self.disk.write(fd, PROBE)
         finally:
             self.disk.close(fd)
             self.disk.unlink(path)
@@ -706,8 +709,7 @@ def _lock(folder: Path, name: str, description: str) -> int:
     fd = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()} {description}\n".encode(), 0)
+        _name_holder(fd, f"{os.getpid()} {description}\n".encode())
     except BlockingIOError:
         holder = os.pread(fd, 200, 0).decode(errors="replace").strip()
         os.close(fd)
@@ -716,6 +718,14 @@ def _lock(folder: Path, name: str, description: str) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def _name_holder(fd: int, holder: bytes) -> None:
+    try:
+        os.ftruncate(fd, os.pwrite(fd, holder, 0))
+    except OSError as error:
+        if error.errno not in FULL:  # the lock holds without a name
+            raise
 
 
 def _in_use(folder: Path, holder: str) -> str:

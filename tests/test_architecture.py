@@ -47,7 +47,12 @@ MAY_IMPORT = {
         "aggsvc.sensorstore",
     },
     "aggsvc.recovery": {"aggsvc.ports", "aggsvc.filetable", "aggsvc.objects"},
-    "aggsvc.health": {"aggsvc.ports", "aggsvc.workers"},
+    "aggsvc.health": {
+        "aggsvc.ports",
+        "aggsvc.filetable",
+        "aggsvc.objects",
+        "aggsvc.workers",
+    },
     "mocks": {"aggsvc.ports"},
     "aggsvc.aws": {"aggsvc.ports"},
     "aggsvc.backends": {"aggsvc.ports", "aggsvc.settings", "mocks", "aggsvc.aws"},

@@ -12,7 +12,9 @@ import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any, NamedTuple
 
 import asyncclick as click
@@ -511,3 +513,39 @@ def test_a_field_is_read_as_shown(text: str, meaning: str) -> None:
     else:
         outcome, _ = read(HEADER + f"a,2025-10-01,{code(text)}".encode())
         assert repr(outcome.summary.aggregates().mean_value) == meaning
+
+
+# --- the request that is sent again ---
+
+
+class Receiving(BaseHTTPRequestHandler):
+    """Answers 409 to the first request, 503 to the second and 202 to the third."""
+
+    statuses = iter((409, 503, 202))
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.keys.append(self.headers["Idempotency-Key"])  # type: ignore[attr-defined]
+        self.send_response(next(self.statuses))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_args: object) -> None:
+        pass
+
+
+def test_the_line_with_an_idempotency_key_sends_again_what_was_refused_for_now() -> None:
+    """The same key each time, until it is accepted."""
+    (command,) = re.findall(r"^KEY=.*\ncurl .*Idempotency-Key.*$", README, re.M)
+    with HTTPServer(("127.0.0.1", 0), Receiving) as server:
+        server.keys = []  # type: ignore[attr-defined]
+        Thread(target=server.serve_forever, daemon=True).start()
+        command = command.replace(BASE, f"http://127.0.0.1:{server.server_port}")
+        command = command.replace("@readings.csv", "@samples/readings.csv").replace(
+            "curl ", "curl -s --retry-delay 1 "
+        )
+        done = subprocess.run(command, shell=True, cwd=ROOT, check=False, timeout=20)
+        server.shutdown()
+        keys = server.keys  # type: ignore[attr-defined]
+    assert done.returncode == 0
+    assert (len(keys), len(set(keys))) == (3, 1)

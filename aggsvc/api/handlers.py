@@ -35,9 +35,10 @@ log = structlog.get_logger()
 
 async def submit_file(request: web.Request) -> web.Response:
     """POST /files."""
-    key = IDEMPOTENCY_KEY.of(request)
-    async with open_upload(request) as upload:
-        sent = await request.app[SERVICE].submit_once(key, upload.filename, upload.chunks)
+    key, service = IDEMPOTENCY_KEY.of(request), request.app[SERVICE]
+    is_replay = key is not None and await service.is_used(key)
+    async with open_upload(request, is_replay=is_replay) as upload:
+        sent = await service.submit_once(key, upload.filename, upload.chunks)
     headers = {"Location": f"/files/{sent.record.file_id}"}
     if sent.is_replay:
         headers["Idempotency-Replayed"] = "true"

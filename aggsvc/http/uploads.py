@@ -62,13 +62,13 @@ class Form:
 
 
 @asynccontextmanager
-async def open_upload(request: web.Request) -> AsyncIterator[Upload]:
+async def open_upload(request: web.Request, *, is_replay: bool = False) -> AsyncIterator[Upload]:
     """The one field `file`; raises InvalidRequest, UnsupportedMedia, TooLarge, TooSlow, Busy.
 
     What the request's head tells to be refused is so before any of the body is read.
     """
     most = request.app[SETTINGS].max_upload_bytes
-    with request.app[ADMISSION].upload():
+    with request.app[ADMISSION].upload(is_replay=is_replay):
         if (request.content_length or 0) > most + BESIDE_BYTES:
             raise _too_large(most)
         async with _open_body(request) as body:

@@ -178,6 +178,25 @@ async def test_uploads_are_refused_while_as_many_files_wait_as_may(
     await until(taken, "the next upload")
 
 
+async def test_a_replay_is_answered_while_as_many_files_wait_as_may(
+    make_client: MakeClient,
+) -> None:
+    """It makes no new job, so it takes nobody's place, not even while it is under way."""
+    opened = Opened(Gated)
+    client = await make_client(objects=opened, processor_worker_count=1, max_waiting_files=1)
+    key = MULTIPART | {"Idempotency-Key": "k"}
+    first = await json_of(await post(client, WHOLE, key))
+    await asyncio.wait_for(opened.store.reached.wait(), DEADLINE)
+    async with raw(client) as replay:
+        await replay.send(head("Content-Length: 100000\r\nIdempotency-Key: k") + WHOLE[:20])
+        await until(lambda: client.app[ADMISSION]._uploads == 1, "the replay")
+        await upload(client, DATA)
+    await assert_problem(await post(client, WHOLE), 503, "files wait")
+    again = await post(client, WHOLE, key)
+    assert (again.status, (await json_of(again))["file_id"]) == (202, first["file_id"])
+    opened.store.go.set()
+
+
 async def test_no_more_uploads_are_under_way_than_may(make_client: MakeClient) -> None:
     """One is given up, and the place is free; a reader is served all the while."""
     client = await make_client(max_concurrent_uploads=2)
