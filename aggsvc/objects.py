@@ -10,6 +10,8 @@ from aggsvc.ports import CHUNK_BYTES, ObjectInfo, ObjectStore, StoredObject
 CSV = "text/csv"
 NDJSON = "application/x-ndjson"
 COLUMNS = "application/octet-stream"
+# While the engine keeps all cores busy each hop to the disk waits for one: so there are few.
+ENGINE_CHUNK_BYTES = 2 * 1024 * 1024
 
 
 class FileObjects:

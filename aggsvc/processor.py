@@ -23,7 +23,7 @@ from aggsvc.model import (
     object_key,
     utc_now,
 )
-from aggsvc.objects import FileObjects, report_key, sensors_key
+from aggsvc.objects import ENGINE_CHUNK_BYTES, FileObjects, report_key, sensors_key
 from aggsvc.sensorstore import SensorStore
 
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ if TYPE_CHECKING:
 KEPT_ERRORS = 100
 LOGGED_ERRORS = 20
 PROGRESS_SECONDS = 0.5
-# While the engine keeps all cores busy each hop to the disk waits for one: so there are few.
-ENGINE_CHUNK_BYTES = 2 * 1024 * 1024
+INTERRUPTED = "the processing was interrupted, and begins anew"
 
 log = structlog.get_logger()
 
@@ -153,7 +152,7 @@ class Processor:
             if now is not None and _is_attempt(now, run.record):
                 if now.status.is_final:
                     return  # the result had landed
-                await self._files.save(now.waiting(attempts=now.attempts - 1))
+                await self._files.save(now.waiting(INTERRUPTED, now.attempts - 1))
         except (ConditionFailed, StoreUnavailable) as error:
             log.warning("not given back", reason=str(error))
         with contextlib.suppress(StoreUnavailable):

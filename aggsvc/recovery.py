@@ -20,6 +20,7 @@ from aggsvc.objects import FileObjects
 from aggsvc.ports import JobQueue, MetadataTable
 
 STATE = "state"
+CRASHED = "the service ended while the file was processed, which begins anew"
 ID_BYTES = 16
 OWNER_BYTES = 4
 
@@ -95,7 +96,7 @@ class Recovery:
         """
         found = [record async for record in self._files.each(Status.PROCESSING)]
         most = self._max_attempts - (len(found) > 1)
-        waiting = [one.waiting(attempts=min(one.attempts, most)) for one in found]
+        waiting = [one.waiting(CRASHED, min(one.attempts, most)) for one in found]
         await asyncio.gather(*map(self._files.save, waiting))
         return {one.file_id for one in waiting}
 

@@ -3,12 +3,15 @@
 import asyncio
 import zlib
 from base64 import b64decode, b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from aggsvc.engine.sensors import SensorTable
 from aggsvc.model import FileRecord, SensorStatistics
 from aggsvc.objects import FileObjects
+
+T = TypeVar("T")
 
 # Far less than an item's 400 KB: the table keeps its items in memory and reads all at each start.
 SENSORS_INLINE_BYTES = 32 * 1024
@@ -42,13 +45,27 @@ class SensorStore:
         await self._objects.put_sensors(key, _chunks(table))
         return replace(record, sensors_key=key)
 
-    async def rows(self, record: FileRecord, sort: str, offset: int, limit: int) -> SensorRows:
-        """As SensorTable.rows; none where the file came to no aggregates."""
+    async def rows(
+        self, record: FileRecord, search: str, sort: str, offset: int, limit: int
+    ) -> SensorRows:
+        """As SensorTable.rows of those found; none where the file came to no aggregates."""
+
+        def rows(table: SensorTable) -> SensorRows:
+            found = table.matching(search) if search else table
+            return SensorRows(found.rows(sort, offset, limit), len(found))
+
+        return await self._ask(record, rows)
+
+    async def has(self, record: FileRecord, sensor_id: str) -> bool:
+        """Whether the file has readings of that sensor."""
+        return await self._ask(record, lambda table: table.find(sensor_id) is not None)
+
+    async def _ask(self, record: FileRecord, question: Callable[[SensorTable], T]) -> T:
         if record.sensors_key is None:
-            return _rows(_unpacked(record.sensors), sort, offset, limit)
+            return question(SensorTable.decode(_unpacked(record.sensors)))
         async with self._turn:
             data = await self._objects.read(record.sensors_key)
-            return await asyncio.to_thread(_rows, data, sort, offset, limit)
+            return await asyncio.to_thread(lambda: question(SensorTable.decode(data)))
 
 
 def _packed(table: SensorTable) -> str:
@@ -60,11 +77,6 @@ def _unpacked(sensors: str | None) -> bytes:
 
 
 NO_SENSORS = _packed(SensorTable.empty())
-
-
-def _rows(data: bytes | bytearray, sort: str, offset: int, limit: int) -> SensorRows:
-    table = SensorTable.decode(data)
-    return SensorRows(table.rows(sort, offset, limit), len(table))
 
 
 def _base64_bytes(table: SensorTable) -> int:

@@ -14,24 +14,41 @@ from dataclasses import dataclass, replace
 import orjson
 import structlog
 
-from aggsvc.errors import Conflict, InvalidRequest, KeyReused
+from aggsvc.errors import Conflict, InvalidRequest, KeyReused, NotFound
 from aggsvc.events import Event, EventHub, FileDeleted, FileEvent, Subscription
 from aggsvc.filetable import FileTable, RecordPage
 from aggsvc.idempotency import IdempotencyKeys
-from aggsvc.model import FileRecord, Job, SensorStatistics, Status, utc_now
+from aggsvc.model import Aggregates, FileRecord, Job, SensorStatistics, Status, utc_now
 from aggsvc.objects import FileObjects
 from aggsvc.ports import JobQueue, StoredObject
 from aggsvc.sensorstore import SensorStore
+from aggsvc.series import SeriesReader, chosen
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class SensorPage:
-    """One page of a file's sensors; cursor is None on the last."""
+    """One page of a file's sensors; cursor is None on the last.
+
+    It begins `offset` sensors behind the first of the `sensor_count` there are, or were found.
+    """
 
     items: list[SensorStatistics]
     cursor: str | None
+    offset: int
+    sensor_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The statistics of a file's readings of one sensor (None: of any), from `first` to `end`."""
+
+    file_id: str
+    sensor_id: str | None
+    first: str | None
+    end: str | None
+    aggregates: Aggregates
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +71,10 @@ class Service:
         new_file_id: Callable[[], str],
         *,
         keys: IdempotencyKeys,
+        series: SeriesReader,
     ) -> None:
         self._keys = keys
+        self._series = series
         self._new_file_id = new_file_id
         self._objects = objects
         self._sensors = SensorStore(objects)
@@ -173,9 +192,17 @@ class Service:
             yield report.chunks
 
     async def sensors(
-        self, file_id: str, *, sort: str = "", limit: int = 50, cursor: str | None = None
+        self,
+        file_id: str,
+        *,
+        search: str = "",
+        sort: str = "",
+        limit: int = 50,
+        cursor: str | None = None,
     ) -> SensorPage:
         """One page of a file's sensors, by id unless sorted (see SensorTable.rows).
+
+        `search` keeps those whose ids contain the text, whatever its case.
 
         Raises NotFound, InvalidRequest, and Conflict while the file is moving, or where it was
         processed again since the cursor was given.
@@ -183,11 +210,36 @@ class Service:
         record = await self._files.get(file_id)
         if not record.status.is_final:
             raise Conflict(f"the file is {record.status}; its sensors are known when it is done")
-        offset = _open_cursor(cursor, record, sort) if cursor is not None else 0
-        found = await self._sensors.rows(record, sort, offset, limit)
+        listing = [record.file_id, sort, *([search] if search else [])]
+        offset = _open_cursor(cursor, record, listing) if cursor is not None else 0
+        found = await self._sensors.rows(record, search, sort, offset, limit)
         end = offset + limit
         more = end < found.sensor_count
-        return SensorPage(found.rows, _cursor(record, sort, end) if more else None)
+        following = _cursor(record, listing, end) if more else None
+        return SensorPage(found.rows, following, offset, found.sensor_count)
+
+    async def series(
+        self,
+        file_id: str,
+        *,
+        sensor_id: str | None = None,
+        first: str | None = None,
+        end: str | None = None,
+    ) -> Series:
+        """The statistics of readings of one sensor, or of a stretch of time, or both.
+
+        The stretch is from `first` up to, not including, `end`. What the record does not have is
+        read again from the upload. Raises NotFound, also for a sensor that the file does not have,
+        InvalidRequest, Conflict while the file is moving, and Busy.
+        """
+        choice = chosen(sensor_id, first, end)
+        record = await self._files.get(file_id)
+        if not record.status.is_final:
+            raise Conflict(f"the file is {record.status}; its readings are known when it is done")
+        if sensor_id is not None and not await self._sensors.has(record, sensor_id):
+            raise NotFound(f"the file has no readings of a sensor {sensor_id[:80]!r}")
+        aggregates = await self._series.read(record, choice)
+        return Series(file_id, sensor_id, first, end, aggregates)
 
     async def delete(self, file_id: str) -> None:
         """Remove the record, then the objects; raises NotFound."""
@@ -202,7 +254,7 @@ class Service:
         record = await self._files.get(file_id)
         if not record.status.is_final:
             raise Conflict(f"the file is {record.status}; it can be reprocessed when it is done")
-        waiting = await self._files.save(record.waiting())
+        waiting = await self._files.save(record.waiting("to be processed again"))
         await self._queue.send(Job(file_id))
         for key in record.report_keys:
             await self._objects.remove_object(key)
@@ -243,18 +295,18 @@ async def _until_final(first: FileEvent, changes: Subscription) -> AsyncIterator
             return
 
 
-def _cursor(record: FileRecord, sort: str, offset: int) -> str:
-    mark = [[record.file_id, sort], record.version, offset]
+def _cursor(record: FileRecord, listing: list[str], offset: int) -> str:
+    mark = [listing, record.version, offset]
     return base64.urlsafe_b64encode(orjson.dumps(mark)).decode().rstrip("=")
 
 
-def _open_cursor(cursor: str, record: FileRecord, sort: str) -> int:
+def _open_cursor(cursor: str, record: FileRecord, listing: list[str]) -> int:
     """The offset that the cursor marks in this listing of this result."""
     try:
-        listing, version, offset = orjson.loads(
+        marked, version, offset = orjson.loads(
             base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         )
-        sound = listing == [record.file_id, sort] and type(offset) is int and offset >= 0
+        sound = marked == listing and type(offset) is int and offset >= 0
     except (ValueError, TypeError):
         sound = False
     if not sound:

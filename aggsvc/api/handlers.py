@@ -8,8 +8,16 @@ from urllib.parse import quote
 import structlog
 from aiohttp import web
 
-from aggsvc.api.views import errors_as_csv, json_response, listed_view, record_view
+from aggsvc.api.views import (
+    errors_as_csv,
+    errors_of,
+    json_response,
+    listed_view,
+    record_view,
+    series_view,
+)
 from aggsvc.errors import AggsvcError, InvalidRequest
+from aggsvc.http.hangups import while_connected
 from aggsvc.http.uploads import open_upload
 from aggsvc.keys import ADMISSION, EVENT_STREAMS, HEALTH, SERVICE, SETTINGS, TRANSFERS
 from aggsvc.model import Status
@@ -57,12 +65,13 @@ async def get_file(request: web.Request) -> web.Response:
 async def get_errors(request: web.Request) -> web.StreamResponse:
     """GET /files/{file_id}/errors."""
     service = request.app[SERVICE]
-    wanted = request.query.get("format", "ndjson")
+    wanted, reason = request.query.get("format", "ndjson"), request.query.get("reason")
     if wanted not in ("ndjson", "csv"):
         raise InvalidRequest(f"format={wanted}: it is ndjson or csv")
     record = await service.get(_file_id(request))
     headers = {"Content-Disposition": _attachment(f"{record.filename}.errors.{wanted}")}
-    async with service.open_errors(record) as lines:
+    async with service.open_errors(record) as found:
+        lines = found if reason is None else errors_of(reason, found)
         if wanted == "csv":
             kind = "text/csv; charset=utf-8"
             return await _stream(request, errors_as_csv(lines), kind, headers)
@@ -74,11 +83,24 @@ async def get_sensors(request: web.Request) -> web.Response:
     query = request.query
     page = await request.app[SERVICE].sensors(
         _file_id(request),
+        search=query.get("q", ""),
         sort=query.get("sort", ""),
         limit=_limit(query.get("limit"), MAX_SENSORS),
         cursor=query.get("cursor") or None,
     )
     return json_response({"items": page.items, "next_cursor": page.cursor})
+
+
+async def get_series(request: web.Request) -> web.Response:
+    """GET /files/{file_id}/series."""
+    query = request.query
+    reading = request.app[SERVICE].series(
+        _file_id(request),
+        sensor_id=query.get("sensor"),
+        first=query.get("from"),
+        end=query.get("to"),
+    )
+    return json_response(series_view(await while_connected(request, reading)))
 
 
 async def get_content(request: web.Request) -> web.StreamResponse:

@@ -12,6 +12,7 @@ ROUTES = (
     Route("DELETE", "/files/{file_id}", handlers.delete_file, "delete_file", WRITE),
     Route("GET", "/files/{file_id}/errors", handlers.get_errors, "get_errors", READ),
     Route("GET", "/files/{file_id}/sensors", handlers.get_sensors, "get_sensors", READ),
+    Route("GET", "/files/{file_id}/series", handlers.get_series, "get_series", READ),
     Route("GET", "/files/{file_id}/content", handlers.get_content, "get_content", READ),
     Route("GET", "/files/{file_id}/events", handlers.file_events, "file_events", READ),
     Route("POST", "/files/{file_id}/reprocess", handlers.reprocess_file, "reprocess_file", WRITE),

@@ -8,6 +8,7 @@ from aggsvc.model import Progress, RowError
 
 if TYPE_CHECKING:
     from aggsvc.engine.aggregate import Outcome
+    from aggsvc.engine.sift import Choice
 
 ErrorSink = Callable[[list[RowError]], Awaitable[None]]
 ProgressSink = Callable[[Progress], Awaitable[None]]
@@ -23,6 +24,7 @@ class Engine(Protocol):
         on_errors: ErrorSink,
         on_progress: ProgressSink,
         max_sensors: int,
+        choice: "Choice" = ...,
     ) -> "Awaitable[Outcome]":
         """Read the whole stream; raises FileRejected where it cannot be read as a whole."""
 

@@ -99,6 +99,32 @@ async def test_each_order_walks_every_sensor_exactly_once(sensors: int, client: 
             assert items == expected  # a reversed sort of Python leaves ties as they were
 
 
+@pytest.mark.parametrize("sensors", SIZES)
+@pytest.mark.parametrize(
+    "search", ["s-0", "S-00", "7", "-", "s-0029", "nothing", "s-00290", "\udcff"]
+)
+async def test_a_search_keeps_the_ids_that_contain_the_text(
+    search: str, sensors: int, client: Client
+) -> None:
+    """In each order, page by page, and never over the end of an id into the next."""
+    file_id = (await processed(client, HEADER + b"".join(rows(sensors))))["file_id"]
+    every = await walk(client, file_id, limit=1_000)
+    wanted = [item for item in every if search.casefold() in item["sensor_id"]]
+    query = {"q": "%FF"} if search == "\udcff" else {"q": search}
+    assert await walk(client, file_id, limit=300, **query) == wanted
+    expected = sorted(wanted, key=lambda item: item["mean_value"], reverse=True)
+    assert await walk(client, file_id, limit=300, sort="-mean_value", **query) == expected
+
+
+async def test_case_is_no_difference_in_any_script(client: Client) -> None:
+    names = ["Straße-1", "STRASSE-2", "Ärmel", "ärmel", "kelvin", "\u212aelvin", "İ", "x"]
+    data = HEADER + "".join(f"{name},2025-10-01,1\n" for name in names).encode()
+    file_id = (await processed(client, data))["file_id"]
+    for search in ("strasse", "STRAßE", "ÄRMEL", "rm", "KELVIN", "i", "X", "e-"):
+        found = {item["sensor_id"] for item in await walk(client, file_id, q=search)}
+        assert found == {name for name in names if search.casefold() in name.casefold()}
+
+
 async def test_the_default_limit_is_fifty_and_the_most_a_thousand(client: Client) -> None:
     file_id = (await processed(client, HEADER + b"".join(rows(1_001))))["file_id"]
     assert len((await page(client, file_id))["items"]) == 50
@@ -148,9 +174,14 @@ async def test_a_cursor_of_another_listing_is_refused(client: Client) -> None:
     data = HEADER + b"".join(rows(3))
     ours, theirs = [(await processed(client, data))["file_id"] for _ in range(2)]
     cursor = (await page(client, ours, limit=1))["next_cursor"]
-    for file_id, sort in ((ours, "row_count"), (ours, "-sensor_id"), (theirs, "")):
+    for file_id, sort, search in (
+        (ours, "row_count", ""),
+        (ours, "-sensor_id", ""),
+        (theirs, "", ""),
+        (ours, "", "s"),
+    ):
         answer = await client.get(
-            f"/files/{file_id}/sensors", params={"cursor": cursor, "sort": sort}
+            f"/files/{file_id}/sensors", params={"cursor": cursor, "sort": sort, "q": search}
         )
         await assert_problem(answer, 400, "cursor")
 
