@@ -54,6 +54,8 @@ class SensorStore:
             found = table.matching(search) if search else table
             return SensorRows(found.rows(sort, offset, limit), len(found))
 
+        if search and record.sensors_key is None:  # which machine code does, that may have to load
+            return await asyncio.to_thread(rows, SensorTable.decode(_unpacked(record.sensors)))
         return await self._ask(record, rows)
 
     async def has(self, record: FileRecord, sensor_id: str) -> bool:
@@ -72,8 +74,8 @@ def _packed(table: SensorTable) -> str:
     return b64encode(zlib.compress(b"".join(table.encode()), level=1)).decode()
 
 
-def _unpacked(sensors: str | None) -> bytes:
-    return zlib.decompress(b64decode(sensors or NO_SENSORS))
+def _unpacked(sensors: str | None) -> bytearray:
+    return bytearray(zlib.decompress(b64decode(sensors or NO_SENSORS)))
 
 
 NO_SENSORS = _packed(SensorTable.empty())
