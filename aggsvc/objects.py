@@ -51,6 +51,10 @@ class FileObjects:
         """Open an object, to be read in chunks of that size; raises ObjectNotFound."""
         return self._store.get_object(self._bucket, key, chunk_bytes=chunk_bytes)
 
+    def open_start(self, key: str, size: int) -> AbstractAsyncContextManager[StoredObject]:
+        """Open the first bytes of an object, at most so many; raises ObjectNotFound."""
+        return self._store.get_object(self._bucket, key, byte_range=(0, size - 1))
+
     async def remove(self, file_id: str) -> None:
         """Remove all objects of a file."""
         page = await self._store.list_objects(self._bucket, prefix=f"{file_id}/")

@@ -4,10 +4,12 @@ import asyncio
 import zlib
 from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from aggsvc.engine.sensors import SensorTable
+from aggsvc.errors import Busy
 from aggsvc.model import FileRecord, SensorStatistics
 from aggsvc.objects import FileObjects
 
@@ -15,6 +17,7 @@ T = TypeVar("T")
 
 # Far less than an item's 400 KB: the table keeps its items in memory and reads all at each start.
 SENSORS_INLINE_BYTES = 32 * 1024
+MAX_LISTS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class SensorStore:
         # An object of 2,000,000 sensors is 150 MB and more as long as its rows are looked for: one
         # reader at a time bounds the memory, however many ask.
         self._turn = asyncio.Semaphore(1)
+        self._lists = 0
 
     async def keep(self, record: FileRecord, table: SensorTable, key: str) -> FileRecord:
         """The record as it leads to the table; an object, if need be one, is durable at the key."""
@@ -58,6 +62,36 @@ class SensorStore:
             return await asyncio.to_thread(rows, SensorTable.decode(_unpacked(record.sensors)))
         return await self._ask(record, rows)
 
+    @asynccontextmanager
+    async def open_pages(
+        self, record: FileRecord, search: str, sort: str, size: int
+    ) -> AsyncIterator[AsyncIterator[list[SensorStatistics]]]:
+        """All that are found, in order, `size` at a time; raises InvalidRequest and Busy.
+
+        Their table stays in memory as long as they are taken, so few may take some at a time.
+        """
+
+        def table() -> SensorTable:
+            every = SensorTable.decode(data)
+            found = every.matching(search) if search else every
+            found.rows(sort, limit=0)
+            return found
+
+        async def pages() -> AsyncIterator[list[SensorStatistics]]:
+            for offset in range(0, len(found), size):
+                yield await asyncio.to_thread(found.rows, sort, offset, size)
+
+        if self._lists >= MAX_LISTS:
+            raise Busy(f"as many lists of sensors are sent as may ({MAX_LISTS}); try again later")
+        self._lists += 1
+        try:
+            async with self._turn:
+                data = await self._data(record)
+                found = await asyncio.to_thread(table)
+            yield pages()
+        finally:
+            self._lists -= 1
+
     async def has(self, record: FileRecord, sensor_id: str) -> bool:
         """Whether the file has readings of that sensor."""
         return await self._ask(record, lambda table: table.find(sensor_id) is not None)
@@ -66,8 +100,13 @@ class SensorStore:
         if record.sensors_key is None:
             return question(SensorTable.decode(_unpacked(record.sensors)))
         async with self._turn:
-            data = await self._objects.read(record.sensors_key)
+            data = await self._data(record)
             return await asyncio.to_thread(lambda: question(SensorTable.decode(data)))
+
+    async def _data(self, record: FileRecord) -> bytearray:
+        if record.sensors_key is None:
+            return _unpacked(record.sensors)
+        return await self._objects.read(record.sensors_key)
 
 
 def _packed(table: SensorTable) -> str:

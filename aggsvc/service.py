@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import hashlib
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence, Set
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
@@ -14,28 +14,37 @@ from dataclasses import dataclass, replace
 import orjson
 import structlog
 
-from aggsvc.errors import Conflict, InvalidRequest, KeyReused, NotFound
+from aggsvc.engine.excerpt import EXCERPT_BYTES, Excerpt, excerpt
+from aggsvc.errors import Conflict, FileRejected, InvalidRequest, KeyReused, NotFound
 from aggsvc.events import Event, EventHub, FileDeleted, FileEvent, Subscription
 from aggsvc.filetable import FileTable, RecordPage
 from aggsvc.idempotency import IdempotencyKeys
 from aggsvc.model import Aggregates, FileRecord, Job, SensorStatistics, Status, utc_now
 from aggsvc.objects import FileObjects
-from aggsvc.ports import JobQueue, StoredObject
+from aggsvc.ports import FILES_SCHEMA, JobQueue, StoredObject
 from aggsvc.sensorstore import SensorStore
 from aggsvc.series import SeriesReader, chosen
+
+# What a listing of files can be sorted by.
+FILE_SORTS = (FILES_SCHEMA.order, FILES_SCHEMA.status, *FILES_SCHEMA.sorts)
 
 log = structlog.get_logger()
 
 
+# Sensors that are told together where all are.
+LISTED_AT_A_TIME = 2_000
+
+
 @dataclass(frozen=True, slots=True)
 class SensorPage:
-    """One page of a file's sensors; cursor is None on the last.
+    """One page of a file's sensors; cursor is None on the last, and `before` on the first.
 
     It begins `offset` sensors behind the first of the `sensor_count` there are, or were found.
     """
 
     items: list[SensorStatistics]
     cursor: str | None
+    before: str | None
     offset: int
     sensor_count: int
 
@@ -191,6 +200,15 @@ class Service:
         async with self._objects.open(record.errors_key) as report:
             yield report.chunks
 
+    async def excerpt(self, record: FileRecord, lines: Set[int]) -> Excerpt:
+        """The fields of those records that stand on these lines, near the start of the upload."""
+        is_cut = record.size_bytes > EXCERPT_BYTES
+        try:
+            async with self._objects.open_start(record.object_key, EXCERPT_BYTES) as upload:
+                return await excerpt(upload.chunks, lines, is_cut=is_cut)
+        except (FileRejected, NotFound):
+            return Excerpt()
+
     async def sensors(
         self,
         file_id: str,
@@ -216,7 +234,18 @@ class Service:
         end = offset + limit
         more = end < found.sensor_count
         following = _cursor(record, listing, end) if more else None
-        return SensorPage(found.rows, following, offset, found.sensor_count)
+        before = _cursor(record, listing, max(0, offset - limit)) if offset else None
+        return SensorPage(found.rows, following, before, offset, found.sensor_count)
+
+    @asynccontextmanager
+    async def open_sensors(
+        self, record: FileRecord, *, search: str = "", sort: str = ""
+    ) -> AsyncIterator[AsyncIterator[Sequence[SensorStatistics]]]:
+        """All sensors of a file, in lists of some; raises as `sensors` does, and Busy."""
+        if not record.status.is_final:
+            raise Conflict(f"the file is {record.status}; its sensors are known when it is done")
+        async with self._sensors.open_pages(record, search, sort, LISTED_AT_A_TIME) as pages:
+            yield pages
 
     async def series(
         self,

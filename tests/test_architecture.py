@@ -39,6 +39,7 @@ MAY_IMPORT = {
     "aggsvc.idempotency": {"aggsvc.ports"},
     "aggsvc.service": {
         "aggsvc.ports",
+        "aggsvc.engine",
         "aggsvc.events",
         "aggsvc.filetable",
         "aggsvc.idempotency",
@@ -61,7 +62,14 @@ MAY_IMPORT = {
         "aggsvc.workers",
     },
     "aggsvc.http": {"aggsvc.keys", "aggsvc.service", "aggsvc.events"},
-    "aggsvc.api": {"aggsvc.http", "aggsvc.keys", "aggsvc.service"},
+    # The last two for the types of what it answers.
+    "aggsvc.api": {
+        "aggsvc.http",
+        "aggsvc.keys",
+        "aggsvc.service",
+        "aggsvc.events",
+        "aggsvc.health",
+    },
     "web": {"aggsvc.http", "aggsvc.keys", "aggsvc.service"},
     "cli": {"aggsvc.engine"},
     "aggsvc.app": EVERYTHING,

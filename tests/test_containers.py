@@ -19,6 +19,7 @@ import yaml
 
 from aggsvc.settings import CLIENT_NAMES, Settings
 from cli.main import cli
+from web.assets import Assets
 
 ROOT = Path(__file__).parent.parent
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
@@ -307,8 +308,7 @@ def test_nothing_is_missing_in_the_image(image: Image, tmp_path: Path, where: st
 
 
 def static_files() -> list[str]:
-    files = (path for path in (ROOT / "web/static").rglob("*") if path.is_file())
-    return [f"/static/{path.relative_to(ROOT / 'web/static')}" for path in files]
+    return Assets(ROOT / "web/static").urls()
 
 
 def test_the_projects_own_folder_is_not_used(image: Image, tmp_path: Path) -> None:

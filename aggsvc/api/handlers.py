@@ -1,6 +1,5 @@
 """The API's handlers: each reads its request, asks the service, and shows the answer."""
 
-import re
 from collections.abc import AsyncIterable
 from http import HTTPStatus
 from urllib.parse import quote
@@ -8,12 +7,32 @@ from urllib.parse import quote
 import structlog
 from aiohttp import web
 
+from aggsvc.api.openapi import DOCUMENT
+from aggsvc.api.parameters import (
+    CURSOR,
+    ERRORS_FORMAT,
+    ERRORS_REASON,
+    FILE_ID,
+    FILE_LIMIT,
+    FILE_SORT,
+    FROM,
+    IDEMPOTENCY_KEY,
+    SEARCH,
+    SENSOR,
+    SENSOR_LIMIT,
+    SENSOR_SEARCH,
+    SENSOR_SORT,
+    SENSORS_FORMAT,
+    STATUS,
+    TO,
+)
 from aggsvc.api.views import (
     errors_as_csv,
     errors_of,
     json_response,
     listed_view,
     record_view,
+    sensors_as_csv,
     series_view,
 )
 from aggsvc.errors import AggsvcError, InvalidRequest
@@ -22,10 +41,6 @@ from aggsvc.http.uploads import open_upload
 from aggsvc.keys import ADMISSION, EVENT_STREAMS, HEALTH, SERVICE, SETTINGS, TRANSFERS
 from aggsvc.model import Status
 
-DEFAULT_LIMIT = 50
-MAX_FILES = 200
-MAX_SENSORS = 1000
-IDEMPOTENCY_KEY = re.compile("[!-~]{1,255}")
 # A client that takes an answer more slowly than uploads may come is waited for as long as this:
 # somebody may be reading it page by page.
 READING_SECONDS = 600.0
@@ -35,7 +50,7 @@ log = structlog.get_logger()
 
 async def submit_file(request: web.Request) -> web.Response:
     """POST /files."""
-    key = _idempotency_key(request)
+    key = IDEMPOTENCY_KEY.of(request)
     async with open_upload(request) as upload:
         sent = await request.app[SERVICE].submit_once(key, upload.filename, upload.chunks)
     headers = {"Location": f"/files/{sent.record.file_id}"}
@@ -46,29 +61,27 @@ async def submit_file(request: web.Request) -> web.Response:
 
 async def list_files(request: web.Request) -> web.Response:
     """GET /files."""
-    query = request.query
+    status = STATUS.of(request)
     page = await request.app[SERVICE].list(
-        status=_status(query.get("status")),
-        search=query.get("q", ""),
-        sort=query.get("sort", ""),
-        limit=_limit(query.get("limit"), MAX_FILES),
-        cursor=query.get("cursor") or None,
+        status=Status(status) if status else None,
+        search=SEARCH.of(request),
+        sort=FILE_SORT.of(request),
+        limit=FILE_LIMIT.of(request),
+        cursor=CURSOR.of(request) or None,
     )
     return json_response({"items": list(map(listed_view, page.items)), "next_cursor": page.cursor})
 
 
 async def get_file(request: web.Request) -> web.Response:
     """GET /files/{file_id}."""
-    return json_response(record_view(await request.app[SERVICE].get(_file_id(request))))
+    return json_response(record_view(await request.app[SERVICE].get(FILE_ID.of(request))))
 
 
 async def get_errors(request: web.Request) -> web.StreamResponse:
     """GET /files/{file_id}/errors."""
     service = request.app[SERVICE]
-    wanted, reason = request.query.get("format", "ndjson"), request.query.get("reason")
-    if wanted not in ("ndjson", "csv"):
-        raise InvalidRequest(f"format={wanted}: it is ndjson or csv")
-    record = await service.get(_file_id(request))
+    wanted, reason = ERRORS_FORMAT.of(request), ERRORS_REASON.of(request)
+    record = await service.get(FILE_ID.of(request))
     headers = {"Content-Disposition": _attachment(f"{record.filename}.errors.{wanted}")}
     async with service.open_errors(record) as found:
         lines = found if reason is None else errors_of(reason, found)
@@ -78,27 +91,38 @@ async def get_errors(request: web.Request) -> web.StreamResponse:
         return await _stream(request, lines, "application/x-ndjson", headers)
 
 
-async def get_sensors(request: web.Request) -> web.Response:
+async def get_sensors(request: web.Request) -> web.StreamResponse:
     """GET /files/{file_id}/sensors."""
-    query = request.query
+    if SENSORS_FORMAT.of(request) == "csv":
+        return await _send_all_sensors(request)
     page = await request.app[SERVICE].sensors(
-        _file_id(request),
-        search=query.get("q", ""),
-        sort=query.get("sort", ""),
-        limit=_limit(query.get("limit"), MAX_SENSORS),
-        cursor=query.get("cursor") or None,
+        FILE_ID.of(request),
+        search=SENSOR_SEARCH.of(request),
+        sort=SENSOR_SORT.of(request),
+        limit=SENSOR_LIMIT.of(request),
+        cursor=CURSOR.of(request) or None,
     )
     return json_response({"items": page.items, "next_cursor": page.cursor})
 
 
+async def _send_all_sensors(request: web.Request) -> web.StreamResponse:
+    if SENSOR_LIMIT.name in request.query or CURSOR.name in request.query:
+        raise InvalidRequest("format=csv has all sensors; leave out limit and cursor")
+    service = request.app[SERVICE]
+    search, sort = SENSOR_SEARCH.of(request), SENSOR_SORT.of(request)
+    record = await service.get(FILE_ID.of(request))
+    headers = {"Content-Disposition": _attachment(f"{record.filename}.sensors.csv")}
+    async with service.open_sensors(record, search=search, sort=sort) as pages:
+        return await _stream(request, sensors_as_csv(pages), "text/csv; charset=utf-8", headers)
+
+
 async def get_series(request: web.Request) -> web.Response:
     """GET /files/{file_id}/series."""
-    query = request.query
     reading = request.app[SERVICE].series(
-        _file_id(request),
-        sensor_id=query.get("sensor"),
-        first=query.get("from"),
-        end=query.get("to"),
+        FILE_ID.of(request),
+        sensor_id=SENSOR.of(request),
+        first=FROM.of(request),
+        end=TO.of(request),
     )
     return json_response(series_view(await while_connected(request, reading)))
 
@@ -106,7 +130,7 @@ async def get_series(request: web.Request) -> web.Response:
 async def get_content(request: web.Request) -> web.StreamResponse:
     """GET /files/{file_id}/content."""
     service = request.app[SERVICE]
-    record = await service.get(_file_id(request))
+    record = await service.get(FILE_ID.of(request))
     headers = {
         "Content-Disposition": _attachment(record.filename),
         "Content-Length": str(record.size_bytes),
@@ -118,20 +142,20 @@ async def get_content(request: web.Request) -> web.StreamResponse:
 
 async def delete_file(request: web.Request) -> web.Response:
     """DELETE /files/{file_id}."""
-    await request.app[SERVICE].delete(_file_id(request))
+    await request.app[SERVICE].delete(FILE_ID.of(request))
     return web.Response(status=HTTPStatus.NO_CONTENT)
 
 
 async def reprocess_file(request: web.Request) -> web.Response:
     """POST /files/{file_id}/reprocess."""
     request.app[ADMISSION].job()
-    record = await request.app[SERVICE].reprocess(_file_id(request))
+    record = await request.app[SERVICE].reprocess(FILE_ID.of(request))
     return json_response(record_view(record), status=HTTPStatus.ACCEPTED)
 
 
 async def file_events(request: web.Request) -> web.StreamResponse:
     """GET /files/{file_id}/events: the state now, then each change; ends with the file's end."""
-    async with request.app[SERVICE].watch(_file_id(request)) as events:
+    async with request.app[SERVICE].watch(FILE_ID.of(request)) as events:
         return await request.app[EVENT_STREAMS].send(request, events)
 
 
@@ -144,13 +168,25 @@ async def all_events(request: web.Request) -> web.StreamResponse:
 async def health(request: web.Request) -> web.Response:
     """GET /health: 200 while every part works, else 503."""
     report = await request.app[HEALTH].report()
-    status = HTTPStatus.OK if report["status"] == "ok" else HTTPStatus.SERVICE_UNAVAILABLE
+    status = HTTPStatus.OK if report.status == "ok" else HTTPStatus.SERVICE_UNAVAILABLE
     return json_response(report, status=status)
 
 
 async def health_live(_request: web.Request) -> web.Response:
     """GET /health/live: 200 while the process answers."""
     return json_response({"status": "ok"})
+
+
+async def openapi(request: web.Request) -> web.Response:
+    """GET /openapi.json: the calls of the API, described."""
+    document = request.app[DOCUMENT]
+    answer = web.Response(headers={"Cache-Control": "no-cache"})
+    answer.etag = document.etag
+    if any(each.value in (document.etag, "*") for each in request.if_none_match or ()):
+        answer.set_status(HTTPStatus.NOT_MODIFIED)
+    else:
+        answer.body, answer.content_type = document.body, "application/json"
+    return answer
 
 
 async def _stream(
@@ -179,35 +215,3 @@ async def _stream(
 
 def _attachment(filename: str) -> str:
     return f"attachment; filename*=UTF-8''{quote(filename, safe='')}"
-
-
-def _idempotency_key(request: web.Request) -> str | None:
-    match request.headers.getall("Idempotency-Key", []):
-        case []:
-            return None
-        case [key] if IDEMPOTENCY_KEY.fullmatch(key):
-            return key
-    raise InvalidRequest(
-        "the Idempotency-Key is not one key of 1 to 255 visible ASCII characters, such as a UUID"
-    )
-
-
-def _file_id(request: web.Request) -> str:
-    return request.match_info["file_id"]
-
-
-def _status(text: str | None) -> Status | None:
-    if not text:
-        return None
-    try:
-        return Status(text)
-    except ValueError:
-        raise InvalidRequest(f"status={text[:40]!r}: it is one of {', '.join(Status)}") from None
-
-
-def _limit(text: str | None, most: int) -> int:
-    if text is None:
-        return DEFAULT_LIMIT
-    if text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= most:
-        return int(text)
-    raise InvalidRequest(f"limit={text[:40]!r}: it is a number from 1 to {most}")

@@ -93,12 +93,13 @@ async def assert_shows_readings(page: Page) -> None:
         ("Readings", "5"),
         ("Sensors", "3"),
         ("Min", "19.87"),
-        ("Max", "42.0"),
+        ("Max", "42"),
         ("Mean", "25.02"),
-        ("First reading", "2025-10-01 08:00:00 UTC"),
     ):
         shown = page.locator("dl div", has=page.get_by_text(term, exact=True))
         await expect(shown.locator("dd")).to_have_text(figure)
+    first = page.locator("dl div", has=page.get_by_text("First reading")).locator("time")
+    await expect(first).to_have_attribute("datetime", "2025-10-01T08:00:00Z")
     await expect(page.get_by_role("cell", name="missing timestamp")).to_be_visible()
     (line,) = (await download(page, "errors as NDJSON")).splitlines()
     assert json.loads(line)["reason"] == "missing timestamp"
@@ -146,13 +147,13 @@ async def test_a_long_file_is_watched_to_its_end_on_its_page(
 ) -> None:
     await server.stop()
     await server.start(PROCESSOR_ENGINE="rows")  # slow enough to be watched
-    rows = b"".join(b"s,2025-10-01T00:00:00Z,%d\n" % row for row in range(1_200_000))
+    rows = b"".join(b"s,2025-10-01T00:00:00Z,%d\n" % row for row in range(300_000))
     file_id = await upload(http, server, b"sensor_id,timestamp,value\n" + rows)
     async with open_page(browser, server) as page:
         await page.goto(f"{server.url}/ui/files/{file_id}")
         await expect(page.get_by_role("progressbar")).to_be_visible()
         await expect(page.get_by_text("processed", exact=True)).to_be_visible(timeout=30_000)
-        await expect(page.locator("dl")).to_contain_text("1,200,000")
+        await expect(page.locator("dl")).to_contain_text("300,000")
 
 
 async def test_where_event_streams_fail_the_page_is_polled(
@@ -188,7 +189,7 @@ async def test_filter_search_pages_reprocess_and_delete(
         await page.get_by_role("button", name="Process again").click()
         await expect(page.get_by_text("processed", exact=True)).to_be_visible()
         await page.get_by_text("Delete", exact=True).click()
-        await page.get_by_role("button", name="Delete clean.csv").click()
+        await page.get_by_role("button", name="Delete").click()
         await expect(page.get_by_role("heading", name="Files")).to_be_visible()
         await expect(page.get_by_role("row", name="clean.csv")).to_have_count(0)
 

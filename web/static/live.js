@@ -1,61 +1,110 @@
-// Keeps the part of the page marked #live up to date: on each event it is fetched again as the
-// server renders it. Where event streams fail, it is polled instead.
-"use strict";
+// Live pages. An element with hx-ext="sse" and sse-connect listens to the server's events. Each is
+// told to the document as `file:status`, `file:progress`, `file:deleted` or `file:missed`, and what
+// has `refresh` in its hx-trigger is fetched anew soon after: so it is every few seconds while no
+// stream is to be had. The header tells which of these it is.
 
-(() => {
-  const POLL_MS = 2000;
-  const SETTLE_MS = 200; // events closer together than this cost one fetch
+const POLL_MS = 2_000;
+const AGAIN_MS = 5_000; // the browser itself tries again unless the server has refused the stream
+const SETTLE_MS = 300; // events closer together than this cost one fetch
+const TYPES = ["status", "progress", "deleted", "missed"];
+const TOLD = {
+  live: "Live",
+  polling: "Not live: asking every 2 s",
+  offline: "No answer from the service",
+};
 
-  let source = null;
-  let polling = null;
-  let pending = null;
+let timer = null;
+let settling = null;
 
-  const live = () => document.getElementById("live");
-
-  async function refresh() {
-    pending = null;
-    // A person who is filling in a form in it, or has opened a question, is not disturbed.
-    if (live().querySelector("details[open]")) return;
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    const fresh = page.getElementById("live");
-    if (!fresh) {
-      location.reload(); // the file is gone: show what the server says
-      return;
-    }
-    live().replaceWith(document.importNode(fresh, true));
-    if (!fresh.dataset.events) stop();
+// What htmx's extension takes for an EventSource. A browser has few connections for a server, all
+// its tabs together, so a page that is hidden gives its own up.
+class Source extends EventTarget {
+  constructor(url) {
+    super();
+    this.url = url;
+    this.isClosed = false;
+    this.follow = () => (document.hidden ? this.pause() : this.open());
+    document.addEventListener("visibilitychange", this.follow);
+    addEventListener("pagehide", () => this.pause());
+    addEventListener("pageshow", this.follow);
+    this.follow();
   }
 
-  function refreshSoon() {
-    if (pending === null) pending = setTimeout(() => refresh().catch(poll), SETTLE_MS);
+  get readyState() {
+    return this.isClosed ? EventSource.CLOSED : EventSource.OPEN;
   }
 
-  function poll() {
-    pending = null;
-    if (polling === null) polling = setInterval(() => refresh().catch(() => {}), POLL_MS);
-  }
-
-  function stop() {
-    if (source) source.close();
-    clearInterval(polling);
-    source = polling = null;
-  }
-
-  function listen(url) {
-    if (!window.EventSource) return poll();
-    source = new EventSource(url);
-    for (const type of ["status", "progress", "deleted", "missed"]) {
-      source.addEventListener(type, refreshSoon);
-    }
-    source.onopen = () => {
-      clearInterval(polling);
-      polling = null;
-      refreshSoon(); // what happened before the stream was open
+  open() {
+    if (this.isClosed || this.inner) return;
+    this.inner = new EventSource(this.url);
+    this.inner.onopen = () => {
+      stopPolling();
+      tell("live");
+      refresh(); // what happened before the stream was open
     };
-    source.onerror = poll; // the browser goes on trying to connect
+    this.inner.onerror = () => {
+      poll();
+      if (this.inner?.readyState === EventSource.CLOSED) {
+        this.pause();
+        setTimeout(this.follow, AGAIN_MS);
+      }
+    };
+    for (const type of TYPES) this.inner.addEventListener(type, announce);
   }
 
-  const start = live();
-  if (start && start.dataset.events) listen(start.dataset.events);
-})();
+  pause() {
+    this.inner?.close();
+    this.inner = null;
+  }
+
+  close() {
+    this.isClosed = true;
+    this.pause();
+    stopPolling();
+    document.removeEventListener("visibilitychange", this.follow);
+    removeEventListener("pageshow", this.follow);
+  }
+}
+
+function announce(event) {
+  const detail = JSON.parse(event.data);
+  document.dispatchEvent(new CustomEvent(`file:${event.type}`, { detail }));
+  settling ??= setTimeout(refresh, SETTLE_MS);
+}
+
+function refresh() {
+  settling = null;
+  if (document.hidden) return;
+  for (const element of document.querySelectorAll('[hx-trigger*="refresh"]')) {
+    htmx.trigger(element, "refresh");
+  }
+}
+
+function poll() {
+  timer ??= setInterval(() => {
+    tell("polling");
+    refresh();
+  }, POLL_MS);
+}
+
+function stopPolling() {
+  clearInterval(timer);
+  timer = null;
+}
+
+function tell(state) {
+  const sign = document.getElementById("live-state");
+  if (sign.dataset.state === state) return;
+  sign.dataset.state = state;
+  sign.textContent = TOLD[state];
+  sign.hidden = false;
+}
+
+export function watch() {
+  htmx.createEventSource = (url) => new Source(url);
+  document.addEventListener("htmx:sendError", () => tell("offline"));
+  document.addEventListener("htmx:sseClose", () => {
+    document.getElementById("live-state").hidden = true;
+    delete document.getElementById("live-state").dataset.state;
+  });
+}

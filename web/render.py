@@ -1,0 +1,132 @@
+"""What every page is rendered with: templates, their filters, and the headers of the answer."""
+
+from datetime import UTC, datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import aiohttp_jinja2
+import jinja2
+from aiohttp import web
+from markupsafe import Markup
+
+from web.assets import Assets
+from web.notices import notice_of
+
+FOLDER = Path(__file__).parent
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+# Beyond it a float's integer digits are not its own.
+GROUPED_BELOW = 1e15
+# The units of an age, each with its seconds.
+AGES = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+
+
+def setup_rendering(app: web.Application, assets: Assets) -> None:
+    """Give the app its templates, with `static`, `number`, `size`, `duration`, `time` and `age`."""
+    environment = aiohttp_jinja2.setup(
+        app,
+        loader=jinja2.FileSystemLoader(FOLDER / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["static"] = assets.url
+    environment.filters |= {
+        "number": number,
+        "size": size,
+        "duration": duration,
+        "time": time,
+        "age": age,
+    }
+
+
+def render(
+    template: str,
+    request: web.Request,
+    context: dict[str, Any],
+    status: HTTPStatus = HTTPStatus.OK,
+) -> web.Response:
+    """The template as a page that loads nothing from elsewhere; it tells what was just done."""
+    context = {"notice": notice_of(request.query), **context}
+    response = aiohttp_jinja2.render_template(template, request, context, status=status)
+    response.headers.update(SECURITY_HEADERS)
+    return response
+
+
+# Each filter's element holds the plain figure, which locale.js shows as the reader has it.
+
+
+def number(figure: float) -> Markup:
+    """A count or a value: 1,234."""
+    return Markup('<data value="{}" class="number">{}</data>').format(figure, format_number(figure))
+
+
+def size(count: int) -> Markup:
+    """A number of bytes: 1.5 KiB."""
+    return Markup('<data value="{}" class="size">{}</data>').format(count, format_bytes(count))
+
+
+def duration(ms: float) -> Markup:
+    """Milliseconds: 835 ms."""
+    return Markup('<data value="{}" class="duration">{}</data>').format(ms, format_duration(ms))
+
+
+def time(moment: str) -> Markup:
+    """An RFC 3339 time: 2025-10-01 08:12:10 UTC."""
+    return Markup('<time datetime="{}">{}</time>').format(moment, format_utc(moment))
+
+
+def age(moment: str) -> Markup:
+    """How long ago an RFC 3339 time was: 3 min ago."""
+    return Markup('<time datetime="{}" class="age" title="{}">{}</time>').format(
+        moment, format_utc(moment), format_age(moment, datetime.now(UTC))
+    )
+
+
+def format_number(figure: float) -> str:
+    """A figure for a person: 1,234 or 19.87, no digit lost."""
+    if isinstance(figure, int) or (figure.is_integer() and abs(figure) < GROUPED_BELOW):
+        return f"{int(figure):,}"
+    return f"{figure:,}"
+
+
+def format_bytes(count: int) -> str:
+    """A size for a person, in powers of 1,024: 312 bytes, 1.5 KiB, 388.0 MiB."""
+    if count < 1024:
+        return f"{count} bytes"
+    amount, units = count / 1024, iter(("KiB", "MiB", "GiB"))
+    unit = next(units)
+    while amount >= 1024 and unit != "GiB":
+        amount, unit = amount / 1024, next(units)
+    return f"{amount:,.1f} {unit}"
+
+
+def format_duration(ms: float) -> str:
+    """A duration for a person: 835 ms, 12.3 s, 4 min 5 s, 2 h 4 min."""
+    if ms < 1_000:
+        return f"{ms:.0f} ms"
+    if ms < 60_000:
+        return f"{ms / 1_000:.1f} s"
+    minutes, seconds = divmod(round(ms / 1_000), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:,} h {minutes} min" if hours else f"{minutes} min {seconds} s"
+
+
+def format_utc(moment: str) -> str:
+    """An RFC 3339 time for a person: 2025-10-01 08:12:10 UTC."""
+    return f"{moment[:10]} {moment[11:19]} UTC"
+
+
+def format_age(moment: str, now: datetime) -> str:
+    """How long ago that was, in its largest unit: 3 min ago."""
+    seconds = max(0, int((now - datetime.fromisoformat(moment)).total_seconds()))
+    unit, length = next((each for each in AGES if seconds >= each[1]), AGES[-1])
+    return f"{seconds // length:,} {unit} ago"
