@@ -3,15 +3,21 @@
 import asyncio
 import zlib
 from base64 import b64decode, b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from aggsvc.engine.sensors import SensorTable
+from aggsvc.errors import Busy
 from aggsvc.model import FileRecord, SensorStatistics
 from aggsvc.objects import FileObjects
 
+T = TypeVar("T")
+
 # Far less than an item's 400 KB: the table keeps its items in memory and reads all at each start.
 SENSORS_INLINE_BYTES = 32 * 1024
+MAX_LISTS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,7 @@ class SensorStore:
         # An object of 2,000,000 sensors is 150 MB and more as long as its rows are looked for: one
         # reader at a time bounds the memory, however many ask.
         self._turn = asyncio.Semaphore(1)
+        self._lists = 0
 
     async def keep(self, record: FileRecord, table: SensorTable, key: str) -> FileRecord:
         """The record as it leads to the table; an object, if need be one, is durable at the key."""
@@ -42,29 +49,75 @@ class SensorStore:
         await self._objects.put_sensors(key, _chunks(table))
         return replace(record, sensors_key=key)
 
-    async def rows(self, record: FileRecord, sort: str, offset: int, limit: int) -> SensorRows:
-        """As SensorTable.rows; none where the file came to no aggregates."""
+    async def rows(
+        self, record: FileRecord, search: str, sort: str, offset: int, limit: int
+    ) -> SensorRows:
+        """As SensorTable.rows of those found; none where the file came to no aggregates."""
+
+        def rows(table: SensorTable) -> SensorRows:
+            found = table.matching(search) if search else table
+            return SensorRows(found.rows(sort, offset, limit), len(found))
+
+        if search and record.sensors_key is None:  # which machine code does, that may have to load
+            return await asyncio.to_thread(rows, SensorTable.decode(_unpacked(record.sensors)))
+        return await self._ask(record, rows)
+
+    @asynccontextmanager
+    async def open_pages(
+        self, record: FileRecord, search: str, sort: str, size: int
+    ) -> AsyncIterator[AsyncIterator[list[SensorStatistics]]]:
+        """All that are found, in order, `size` at a time; raises InvalidRequest and Busy.
+
+        Their table stays in memory as long as they are taken, so few may take some at a time.
+        """
+
+        def table() -> SensorTable:
+            every = SensorTable.decode(data)
+            found = every.matching(search) if search else every
+            found.rows(sort, limit=0)
+            return found
+
+        async def pages() -> AsyncIterator[list[SensorStatistics]]:
+            for offset in range(0, len(found), size):
+                yield await asyncio.to_thread(found.rows, sort, offset, size)
+
+        if self._lists >= MAX_LISTS:
+            raise Busy(f"as many lists of sensors are sent as may ({MAX_LISTS}); try again later")
+        self._lists += 1
+        try:
+            async with self._turn:
+                data = await self._data(record)
+                found = await asyncio.to_thread(table)
+            yield pages()
+        finally:
+            self._lists -= 1
+
+    async def has(self, record: FileRecord, sensor_id: str) -> bool:
+        """Whether the file has readings of that sensor."""
+        return await self._ask(record, lambda table: table.find(sensor_id) is not None)
+
+    async def _ask(self, record: FileRecord, question: Callable[[SensorTable], T]) -> T:
         if record.sensors_key is None:
-            return _rows(_unpacked(record.sensors), sort, offset, limit)
+            return question(SensorTable.decode(_unpacked(record.sensors)))
         async with self._turn:
-            data = await self._objects.read(record.sensors_key)
-            return await asyncio.to_thread(_rows, data, sort, offset, limit)
+            data = await self._data(record)
+            return await asyncio.to_thread(lambda: question(SensorTable.decode(data)))
+
+    async def _data(self, record: FileRecord) -> bytearray:
+        if record.sensors_key is None:
+            return _unpacked(record.sensors)
+        return await self._objects.read(record.sensors_key)
 
 
 def _packed(table: SensorTable) -> str:
     return b64encode(zlib.compress(b"".join(table.encode()), level=1)).decode()
 
 
-def _unpacked(sensors: str | None) -> bytes:
-    return zlib.decompress(b64decode(sensors or NO_SENSORS))
+def _unpacked(sensors: str | None) -> bytearray:
+    return bytearray(zlib.decompress(b64decode(sensors or NO_SENSORS)))
 
 
 NO_SENSORS = _packed(SensorTable.empty())
-
-
-def _rows(data: bytes | bytearray, sort: str, offset: int, limit: int) -> SensorRows:
-    table = SensorTable.decode(data)
-    return SensorRows(table.rows(sort, offset, limit), len(table))
 
 
 def _base64_bytes(table: SensorTable) -> int:

@@ -3,20 +3,27 @@
 from http import HTTPStatus
 from typing import Any
 
-from aggsvc.api.answers import Alive, File, FilePage, SensorPage
+from aggsvc.api.answers import Alive, File, FilePage, SensorPage, Series
 from aggsvc.api.parameters import (
     CURSOR,
     ERRORS_FORMAT,
+    ERRORS_REASON,
     FILE_ID,
     FILE_LIMIT,
     FILE_SORT,
+    FROM,
     IDEMPOTENCY_KEY,
     SEARCH,
+    SENSOR,
     SENSOR_LIMIT,
+    SENSOR_SEARCH,
     SENSOR_SORT,
+    SENSORS_FORMAT,
     STATUS,
+    TO,
 )
 from aggsvc.errors import (
+    Busy,
     Conflict,
     KeyReused,
     NotFound,
@@ -92,16 +99,32 @@ GET_ERRORS = Operation(
             (ATTACHMENT,),
         ),
     ),
-    (FILE_ID, ERRORS_FORMAT),
+    (FILE_ID, ERRORS_FORMAT, ERRORS_REASON),
     (NotFound, Conflict),
 )
 GET_SENSORS = Operation(
     "results",
     "List the statistics of each sensor",
-    (Answer(OK, "One page of sensors.", {JSON: SensorPage}),),
-    (FILE_ID, SENSOR_SORT, SENSOR_LIMIT, CURSOR),
-    (NotFound, Conflict),
+    (
+        Answer(
+            OK,
+            "One page of sensors in JSON, or all in CSV.",
+            {JSON: SensorPage, CSV: str},
+            (Header(ATTACHMENT.name, ATTACHMENT.description, required=False),),
+        ),
+    ),
+    (FILE_ID, SENSORS_FORMAT, SENSOR_SEARCH, SENSOR_SORT, SENSOR_LIMIT, CURSOR),
+    (NotFound, Conflict, Busy),
     "Equal ones go by `sensor_id`, in the order of its UTF-8 bytes.",
+)
+GET_SERIES = Operation(
+    "results",
+    "Read a sensor's series, or a stretch of time",
+    (Answer(OK, "The chosen readings, by time and by value.", {JSON: Series}),),
+    (FILE_ID, SENSOR, FROM, TO),
+    (NotFound, Conflict, Busy),
+    "All readings' series is in the record; any other is read again from the upload, two files at "
+    "a time. Its buckets are the finest that its stretch of time allows.",
 )
 GET_CONTENT = Operation(
     "files",

@@ -11,17 +11,32 @@ from aggsvc.api.openapi import DOCUMENT
 from aggsvc.api.parameters import (
     CURSOR,
     ERRORS_FORMAT,
+    ERRORS_REASON,
     FILE_ID,
     FILE_LIMIT,
     FILE_SORT,
+    FROM,
     IDEMPOTENCY_KEY,
     SEARCH,
+    SENSOR,
     SENSOR_LIMIT,
+    SENSOR_SEARCH,
     SENSOR_SORT,
+    SENSORS_FORMAT,
     STATUS,
+    TO,
 )
-from aggsvc.api.views import errors_as_csv, json_response, listed_view, record_view
-from aggsvc.errors import AggsvcError
+from aggsvc.api.views import (
+    errors_as_csv,
+    errors_of,
+    json_response,
+    listed_view,
+    record_view,
+    sensors_as_csv,
+    series_view,
+)
+from aggsvc.errors import AggsvcError, InvalidRequest
+from aggsvc.http.hangups import while_connected
 from aggsvc.http.uploads import open_upload
 from aggsvc.keys import ADMISSION, EVENT_STREAMS, HEALTH, SERVICE, SETTINGS, TRANSFERS
 from aggsvc.model import Status
@@ -66,25 +81,51 @@ async def get_file(request: web.Request) -> web.Response:
 async def get_errors(request: web.Request) -> web.StreamResponse:
     """GET /files/{file_id}/errors."""
     service = request.app[SERVICE]
-    wanted = ERRORS_FORMAT.of(request)
+    wanted, reason = ERRORS_FORMAT.of(request), ERRORS_REASON.of(request)
     record = await service.get(FILE_ID.of(request))
     headers = {"Content-Disposition": _attachment(f"{record.filename}.errors.{wanted}")}
-    async with service.open_errors(record) as lines:
+    async with service.open_errors(record) as found:
+        lines = found if reason is None else errors_of(reason, found)
         if wanted == "csv":
             kind = "text/csv; charset=utf-8"
             return await _stream(request, errors_as_csv(lines), kind, headers)
         return await _stream(request, lines, "application/x-ndjson", headers)
 
 
-async def get_sensors(request: web.Request) -> web.Response:
+async def get_sensors(request: web.Request) -> web.StreamResponse:
     """GET /files/{file_id}/sensors."""
+    if SENSORS_FORMAT.of(request) == "csv":
+        return await _send_all_sensors(request)
     page = await request.app[SERVICE].sensors(
         FILE_ID.of(request),
+        search=SENSOR_SEARCH.of(request),
         sort=SENSOR_SORT.of(request),
         limit=SENSOR_LIMIT.of(request),
         cursor=CURSOR.of(request) or None,
     )
     return json_response({"items": page.items, "next_cursor": page.cursor})
+
+
+async def _send_all_sensors(request: web.Request) -> web.StreamResponse:
+    if SENSOR_LIMIT.name in request.query or CURSOR.name in request.query:
+        raise InvalidRequest("format=csv has all sensors; leave out limit and cursor")
+    service = request.app[SERVICE]
+    search, sort = SENSOR_SEARCH.of(request), SENSOR_SORT.of(request)
+    record = await service.get(FILE_ID.of(request))
+    headers = {"Content-Disposition": _attachment(f"{record.filename}.sensors.csv")}
+    async with service.open_sensors(record, search=search, sort=sort) as pages:
+        return await _stream(request, sensors_as_csv(pages), "text/csv; charset=utf-8", headers)
+
+
+async def get_series(request: web.Request) -> web.Response:
+    """GET /files/{file_id}/series."""
+    reading = request.app[SERVICE].series(
+        FILE_ID.of(request),
+        sensor_id=SENSOR.of(request),
+        first=FROM.of(request),
+        end=TO.of(request),
+    )
+    return json_response(series_view(await while_connected(request, reading)))
 
 
 async def get_content(request: web.Request) -> web.StreamResponse:

@@ -41,6 +41,16 @@ ERRORS_FORMAT = Parameter(
     "ndjson",
     "JSON lines, or CSV with a header.",
 )
+ERRORS_REASON = Parameter("reason", Text(), None, "Only row errors of this reason.")
+SENSORS_FORMAT = Parameter(
+    "format",
+    Choice(("json", "csv"), "json or csv"),
+    "json",
+    "A page in JSON, or all sensors as CSV with a header, without `limit` and `cursor`.",
+)
+SENSOR_SEARCH = Parameter(
+    "q", Text(), "", "Only sensors whose id contains this text, in upper or lower case."
+)
 SENSOR_SORT = Parameter(
     "sort",
     sort_by(*(each.name for each in fields(SensorStatistics))),
@@ -48,3 +58,6 @@ SENSOR_SORT = Parameter(
     "What to sort by, `-` before it for descending; by `sensor_id` if not given.",
 )
 SENSOR_LIMIT = Parameter("limit", Number(1, 1000), DEFAULT_LIMIT, "How many sensors on a page.")
+SENSOR = Parameter("sensor", Text(), None, "Only readings of this sensor, by its id.")
+FROM = Parameter("from", Text(), None, "Only readings at or after this time, as rows may have it.")
+TO = Parameter("to", Text(), None, "Only readings before this time, as rows may have it.")

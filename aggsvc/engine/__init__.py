@@ -9,6 +9,7 @@ from aggsvc.model import Progress
 if TYPE_CHECKING:
     from aggsvc.engine.aggregate import Outcome
     from aggsvc.engine.row_errors import RowErrors
+    from aggsvc.engine.sift import Choice
 
 ErrorSink = Callable[["RowErrors"], Awaitable[None]]
 ProgressSink = Callable[[Progress], Awaitable[None]]
@@ -24,6 +25,7 @@ class Engine(Protocol):
         on_errors: ErrorSink,
         on_progress: ProgressSink,
         max_sensors: int,
+        choice: "Choice" = ...,
     ) -> "Awaitable[Outcome]":
         """Read the whole stream; raises FileRejected where it cannot be read as a whole."""
 
