@@ -8,7 +8,7 @@ from aggsvc.engine import Engine
 from aggsvc.engine.fields import FieldFailed, read_timestamp
 from aggsvc.engine.row_errors import RowErrors
 from aggsvc.engine.sift import Choice
-from aggsvc.errors import Busy, InvalidRequest
+from aggsvc.errors import Busy, InvalidParameter
 from aggsvc.model import NO_READINGS, Aggregates, FileRecord, Progress
 from aggsvc.objects import ENGINE_CHUNK_BYTES, FileObjects
 
@@ -69,10 +69,10 @@ class SeriesReader:
 
 
 def chosen(sensor_id: str | None, first: str | None, end: str | None) -> Choice:
-    """The choice as a request words it, its times as rows may; raises InvalidRequest."""
+    """The choice as a request words it, its times as rows may; raises InvalidParameter."""
     first_us, end_us = _moment("from", first), _moment("to", end)
     if first_us is not None and end_us is not None and first_us >= end_us:
-        raise InvalidRequest(f"from={first} is not before to={end}")
+        raise InvalidParameter(f"from={first} is not before to={end}", "from")
     choice = Choice(sensor_id)
     return Choice(
         sensor_id,
@@ -85,8 +85,9 @@ def _moment(name: str, text: str | None) -> int | None:
     try:
         return None if text is None else read_timestamp(text)
     except FieldFailed as failed:
-        raise InvalidRequest(
-            f"{name}={text and text[:40]!r}: {failed}; it is a time such as 2025-10-01T08:12:10Z"
+        raise InvalidParameter(
+            f"{name}={text and text[:40]!r}: {failed}; it is a time such as 2025-10-01T08:12:10Z",
+            name,
         ) from None
 
 

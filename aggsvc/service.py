@@ -15,7 +15,14 @@ import structlog
 
 from aggsvc.digest import Digest
 from aggsvc.engine.excerpt import EXCERPT_BYTES, Excerpt, excerpt
-from aggsvc.errors import Conflict, FileRejected, InvalidRequest, KeyReused, NotFound
+from aggsvc.errors import (
+    Conflict,
+    FileRejected,
+    InvalidParameter,
+    InvalidUpload,
+    KeyReused,
+    NotFound,
+)
 from aggsvc.events import Event, EventHub, FileDeleted, FileEvent, Subscription
 from aggsvc.filetable import FileTable, RecordPage
 from aggsvc.idempotency import IdempotencyKeys
@@ -94,7 +101,7 @@ class Service:
     async def submit(self, filename: str, data: AsyncIterable[bytes]) -> FileRecord:
         """Keep an upload durably and queue it; on any error nothing of it is left.
 
-        Raises InvalidRequest for an upload of zero bytes, and whatever `data` raises.
+        Raises InvalidUpload for an upload of zero bytes, and whatever `data` raises.
         """
         return await self._accept(filename, data)
 
@@ -130,7 +137,8 @@ class Service:
         if await upload.sha256() != made.sha256:
             raise KeyReused(
                 f"the Idempotency-Key belongs to the file {made.file_id}, which has other bytes; "
-                "send these with a key of their own"
+                "send these with a key of their own",
+                "Idempotency-Key",
             )
         record = await self._files.find(made.file_id)
         if record is None:
@@ -225,7 +233,7 @@ class Service:
 
         `search` keeps those whose ids contain the text, whatever its case.
 
-        Raises NotFound, InvalidRequest, and Conflict while the file is moving, or where it was
+        Raises NotFound, InvalidParameter, and Conflict while the file is moving, or where it was
         processed again since the cursor was given.
         """
         record = await self._files.get(file_id)
@@ -262,7 +270,7 @@ class Service:
 
         The stretch is from `first` up to, not including, `end`. What the record does not have is
         read again from the upload. Raises NotFound, also for a sensor that the file does not have,
-        InvalidRequest, Conflict while the file is moving, and Busy.
+        InvalidParameter, Conflict while the file is moving, and Busy.
         """
         choice = chosen(sensor_id, first, end)
         record = await self._files.get(file_id)
@@ -345,9 +353,9 @@ def _open_cursor(cursor: str, record: FileRecord, listing: list[str]) -> int:
     except (ValueError, TypeError):
         sound = False
     if not sound:
-        raise InvalidRequest("the cursor is not one of this listing; begin without one")
+        raise InvalidParameter("the cursor is not one of this listing; begin without one", "cursor")
     if version != record.version:
-        raise Conflict("the file was processed again since; begin without a cursor")
+        raise Conflict("the file was processed again since; begin without a cursor", "cursor")
     return int(offset)
 
 
@@ -365,7 +373,7 @@ class _Upload:
             await self._digest.update(chunk)
             yield chunk
         if size == 0:
-            raise InvalidRequest("the file is empty; send a CSV file with at least a header")
+            raise InvalidUpload("the file is empty; send a CSV file with at least a header", "file")
 
     async def sha256(self) -> str:
         return await self._digest.hexdigest()

@@ -2,11 +2,12 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, make_dataclass
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, Self, get_type_hints
 
 from pydantic import Field
 
 from aggsvc.api.views import KEPT_NOT_SHOWN, OF_ALL_READINGS
+from aggsvc.http.kinds import ProblemKind
 from aggsvc.model import (
     LONG_LISTS,
     Aggregates,
@@ -95,3 +96,19 @@ Series = make_dataclass(
     namespace={"__doc__": "Readings of a file: those of a sensor, of a stretch of time, or both."},
     frozen=True,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemType:
+    """A kind of problem: when it is answered, and what its client is to do."""
+
+    type: str
+    title: str
+    status: int
+    when: str
+    cure: str
+
+    @classmethod
+    def of(cls, kind: ProblemKind) -> Self:
+        """The kind as it is shown."""
+        return cls(kind.type, kind.title, kind.status, kind.when, kind.cure)

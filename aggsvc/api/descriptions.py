@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import Any
 
-from aggsvc.api.answers import Alive, File, FilePage, SensorPage, Series
+from aggsvc.api.answers import Alive, File, FilePage, ProblemType, SensorPage, Series
 from aggsvc.api.parameters import (
     CURSOR,
     ERRORS_FORMAT,
@@ -13,6 +13,7 @@ from aggsvc.api.parameters import (
     FILE_SORT,
     FROM,
     IDEMPOTENCY_KEY,
+    PROBLEM_NAME,
     SEARCH,
     SENSOR,
     SENSOR_LIMIT,
@@ -25,6 +26,7 @@ from aggsvc.api.parameters import (
 from aggsvc.errors import (
     Busy,
     Conflict,
+    InvalidUpload,
     KeyReused,
     NotFound,
     StoreFull,
@@ -62,7 +64,7 @@ SUBMIT_FILE = Operation(
         ),
     ),
     (IDEMPOTENCY_KEY,),
-    (Conflict, KeyReused, StoreFull, TooLarge, TooSlow, UnknownExpectation),
+    (Conflict, InvalidUpload, KeyReused, StoreFull, TooLarge, TooSlow, UnknownExpectation),
     "One file a request, as the multipart field `file`, neither compressed nor encoded. Other "
     "fields are read past. With `Expect: 100-continue` an upload is refused before its body is "
     "sent.",
@@ -192,4 +194,11 @@ OPENAPI = Operation(
         ),
         Answer(HTTPStatus.NOT_MODIFIED, "It is still the one that `If-None-Match` names."),
     ),
+)
+GET_PROBLEM = Operation(
+    "service",
+    "Ask what a problem's type means",
+    (Answer(OK, "When it is answered, and what to do then.", {JSON: ProblemType}),),
+    (PROBLEM_NAME,),
+    (NotFound,),
 )

@@ -7,6 +7,7 @@ from urllib.parse import quote
 import structlog
 from aiohttp import web
 
+from aggsvc.api.answers import ProblemType
 from aggsvc.api.openapi import DOCUMENT
 from aggsvc.api.parameters import (
     CURSOR,
@@ -17,6 +18,7 @@ from aggsvc.api.parameters import (
     FILE_SORT,
     FROM,
     IDEMPOTENCY_KEY,
+    PROBLEM_NAME,
     SEARCH,
     SENSOR,
     SENSOR_LIMIT,
@@ -35,8 +37,9 @@ from aggsvc.api.views import (
     sensors_as_csv,
     series_view,
 )
-from aggsvc.errors import AggsvcError, InvalidRequest
+from aggsvc.errors import AggsvcError, InvalidParameter
 from aggsvc.http.hangups import while_connected
+from aggsvc.http.kinds import KINDS
 from aggsvc.http.uploads import open_upload
 from aggsvc.keys import ADMISSION, EVENT_STREAMS, HEALTH, SERVICE, SETTINGS, TRANSFERS
 from aggsvc.model import Status
@@ -108,7 +111,9 @@ async def get_sensors(request: web.Request) -> web.StreamResponse:
 
 async def _send_all_sensors(request: web.Request) -> web.StreamResponse:
     if SENSOR_LIMIT.name in request.query or CURSOR.name in request.query:
-        raise InvalidRequest("format=csv has all sensors; leave out limit and cursor")
+        raise InvalidParameter(
+            "format=csv has all sensors; leave out limit and cursor", SENSORS_FORMAT.name
+        )
     service = request.app[SERVICE]
     search, sort = SENSOR_SEARCH.of(request), SENSOR_SORT.of(request)
     record = await service.get(FILE_ID.of(request))
@@ -188,6 +193,14 @@ async def openapi(request: web.Request) -> web.Response:
     else:
         answer.body, answer.content_type = document.body, "application/json"
     return answer
+
+
+async def get_problem(request: web.Request) -> web.Response:
+    """GET /problems/{name}: what the type of a problem means."""
+    kind = KINDS.get(request.match_info[PROBLEM_NAME.name])
+    if kind is None:
+        raise web.HTTPNotFound
+    return json_response(ProblemType.of(kind))
 
 
 async def _stream(

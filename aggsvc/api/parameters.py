@@ -2,6 +2,7 @@
 
 from dataclasses import fields
 
+from aggsvc.http.kinds import KINDS
 from aggsvc.http.operations import Choice, Number, Parameter, Text, one_of, sort_by
 from aggsvc.model import SensorStatistics, Status
 from aggsvc.service import FILE_SORTS
@@ -61,3 +62,10 @@ SENSOR_LIMIT = Parameter("limit", Number(1, 1000), DEFAULT_LIMIT, "How many sens
 SENSOR = Parameter("sensor", Text(), None, "Only readings of this sensor, by its id.")
 FROM = Parameter("from", Text(), None, "Only readings at or after this time, as rows may have it.")
 TO = Parameter("to", Text(), None, "Only readings before this time, as rows may have it.")
+PROBLEM_NAME = Parameter(
+    "name",
+    Choice(tuple(KINDS), "the last part of a problem's type"),
+    "",
+    "The last part of a problem's `type`.",
+    "path",
+)
