@@ -189,7 +189,7 @@ async def test_a_replay_is_answered_while_as_many_files_wait_as_may(
     await asyncio.wait_for(opened.store.reached.wait(), DEADLINE)
     async with raw(client) as replay:
         await replay.send(head("Content-Length: 100000\r\nIdempotency-Key: k") + WHOLE[:20])
-        await until(lambda: client.app[ADMISSION]._uploads == 1, "the replay")
+        await until(lambda: client.app[ADMISSION].uploads == 1, "the replay")
         await upload(client, DATA)
     await assert_problem(await post(client, WHOLE), 503, "files wait")
     again = await post(client, WHOLE, key)
