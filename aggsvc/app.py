@@ -16,19 +16,26 @@ from aggsvc.errors import StoreUnavailable
 from aggsvc.events import EventHub
 from aggsvc.filetable import FileTable
 from aggsvc.health import Health
+from aggsvc.http.access import access_middleware, add_refusal_headers
 from aggsvc.http.admission import Admission
+from aggsvc.http.answer_headers import add_answer_headers
+from aggsvc.http.guard import Guard
 from aggsvc.http.pace import Transfers
 from aggsvc.http.problems import problem_middleware
+from aggsvc.http.request_ids import add_request_id, request_id_middleware
+from aggsvc.http.sessions import Sessions, open_key
 from aggsvc.http.streams import EventStreams
 from aggsvc.idempotency import IdempotencyKeys
 from aggsvc.keys import (
     ADMISSION,
     BACKENDS,
     EVENT_STREAMS,
+    GUARD,
     HEALTH,
     RECOVERY,
     SERVICE,
     SETTINGS,
+    TOKENS,
     TRANSFERS,
     WORKERS,
 )
@@ -38,6 +45,7 @@ from aggsvc.recovery import Recovery
 from aggsvc.series import SeriesReader
 from aggsvc.service import Service
 from aggsvc.settings import Settings
+from aggsvc.tokens import LiveTokens, TokenFile
 from aggsvc.workers import DRAIN_SECONDS, WorkerPool
 from web.pages import setup_pages
 
@@ -58,7 +66,7 @@ log = structlog.get_logger()
 def create_app(settings: Settings) -> web.Application:
     """The whole service, ready to run."""
     app = web.Application(
-        middlewares=[problem_middleware],
+        middlewares=[request_id_middleware, problem_middleware],
         handler_args={
             "auto_decompress": False,
             # A connection without a whole request head is closed, half-sent ones included.
@@ -67,12 +75,15 @@ def create_app(settings: Settings) -> web.Application:
             "read_bufsize": READ_BUFFER_BYTES,
         },
     )
+    app.on_response_prepare.extend((add_answer_headers, add_request_id))
     app[SETTINGS] = settings
     app[EVENT_STREAMS] = EventStreams()
     app[TRANSFERS] = Transfers()
     setup_api(app)
     setup_pages(app)
-    app.cleanup_ctx.extend((engine_threads, backends, service, recovery, workers))
+    app.middlewares.append(access_middleware)
+    app.on_response_prepare.append(add_refusal_headers)
+    app.cleanup_ctx.extend((engine_threads, access, backends, service, recovery, workers))
     app.on_shutdown.append(end_event_streams)
     return app
 
@@ -83,6 +94,26 @@ async def engine_threads(_app: web.Application) -> AsyncIterator[None]:
     asyncio.get_running_loop().set_default_executor(pool)
     yield
     pool.shutdown(wait=False)
+
+
+async def access(app: web.Application) -> AsyncIterator[None]:
+    """Tokens and sessions, where everybody is asked for one."""
+    settings = app[SETTINGS]
+    if settings.auth != "on":
+        yield
+        return
+    sessions = Sessions(
+        await asyncio.to_thread(open_key, settings.auth_path), trusts_proxy=settings.trust_proxy
+    )
+    tokens = LiveTokens(TokenFile(settings.auth_path))
+    await tokens.open()
+    app[TOKENS] = tokens
+    app[GUARD] = Guard(tokens, sessions, trusts_proxy=settings.trust_proxy)
+    following = asyncio.create_task(tokens.follow(app[GUARD].drop_ended))
+    yield
+    following.cancel()
+    await asyncio.wait({following})
+    tokens.close()
 
 
 async def backends(app: web.Application) -> AsyncIterator[None]:
@@ -113,7 +144,7 @@ async def service(app: web.Application) -> AsyncIterator[None]:
     app[ADMISSION] = Admission(
         settings.max_concurrent_uploads, settings.max_waiting_files, opened.queue.depth
     )
-    app[HEALTH] = Health(objects, files, opened.queue, app[WORKERS])
+    app[HEALTH] = Health(objects, files, opened.queue, app[WORKERS], app.get(TOKENS))
     app[RECOVERY] = Recovery(
         objects,
         files,

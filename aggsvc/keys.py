@@ -5,11 +5,13 @@ from aiohttp import web
 from aggsvc.backends import Backends
 from aggsvc.health import Health
 from aggsvc.http.admission import Admission
+from aggsvc.http.guard import Guard
 from aggsvc.http.pace import Transfers
 from aggsvc.http.streams import EventStreams
 from aggsvc.recovery import Recovery
 from aggsvc.service import Service
 from aggsvc.settings import Settings
+from aggsvc.tokens import LiveTokens
 from aggsvc.workers import WorkerPool
 
 SETTINGS = web.AppKey("SETTINGS", Settings)
@@ -20,4 +22,7 @@ RECOVERY = web.AppKey("RECOVERY", Recovery)
 WORKERS = web.AppKey("WORKERS", WorkerPool)
 ADMISSION = web.AppKey("ADMISSION", Admission)
 TRANSFERS = web.AppKey("TRANSFERS", Transfers)
+# There only where access is on.
+TOKENS = web.AppKey("TOKENS", LiveTokens)
+GUARD = web.AppKey("GUARD", Guard)
 EVENT_STREAMS = web.AppKey("EVENT_STREAMS", EventStreams)

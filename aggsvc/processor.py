@@ -88,9 +88,7 @@ class Processor:
 
     async def process(self, job: Job) -> None:
         """Take the file to its end; raises StoreUnavailable, and the job is to be given back."""
-        with structlog.contextvars.bound_contextvars(
-            file_id=job.file_id, object_key=object_key(job.file_id)
-        ):
+        with structlog.contextvars.bound_contextvars(**_known_by(job)):
             try:
                 engine = await self._engine  # the file waits for it as it was uploaded
                 record = await self._claim(job.file_id)
@@ -218,6 +216,12 @@ class Processor:
         except StoreUnavailable as error:
             log.warning("not given back yet", reason=str(error))
             self._unnoted[attempt.file_id] = attempt
+
+
+def _known_by(job: Job) -> dict[str, str]:
+    """What every line of the log says of the job."""
+    known = {"file_id": job.file_id, "object_key": object_key(job.file_id)}
+    return known | ({"request_id": job.request_id} if job.request_id else {})
 
 
 def _is_attempt(now: FileRecord, ours: FileRecord) -> bool:

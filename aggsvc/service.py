@@ -161,7 +161,7 @@ class Service:
         except BaseException:
             await asyncio.shield(self._undo(file_id))
             raise
-        await self._queue.send(Job(file_id))
+        await self._queue.send(_job(file_id))
         log.info(
             "file accepted",
             file_id=file_id,
@@ -299,7 +299,7 @@ class Service:
         if not record.status.is_final:
             raise Conflict(f"the file is {record.status}; it can be reprocessed when it is done")
         waiting = await self._files.save(record.waiting("to be processed again"))
-        await self._queue.send(Job(file_id))
+        await self._queue.send(_job(file_id))
         await self._objects.remove_objects(*record.report_keys)
         log.info(
             "file queued again",
@@ -322,6 +322,11 @@ class Service:
     async def count_by_status(self) -> dict[str, int]:
         """How many files there are of each status."""
         return await self._files.count_by_status()
+
+
+def _job(file_id: str) -> Job:
+    """A job for the file, known by the request that is being answered."""
+    return Job(file_id, request_id=structlog.contextvars.get_contextvars().get("request_id"))
 
 
 async def _until_final(first: FileEvent, changes: Subscription) -> AsyncIterator[Event]:

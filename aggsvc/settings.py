@@ -58,6 +58,9 @@ class Settings(BaseSettings):
     body_timeout: Seconds = 10
     min_upload_rate: Count = 1_000
     backend: Literal["mock"] = "mock"
+    auth: Literal["auto", "on", "off"] = "auto"
+    auth_path: DataPath = Path("./tmp/auth")
+    trust_proxy: bool = False
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     log_level: Annotated[
@@ -66,7 +69,7 @@ class Settings(BaseSettings):
 
 
 # Read by the command line, so no slip of ours when the service sees them.
-CLIENT_NAMES = {"API_BASE_URL", "CLI_POLL_INTERVAL", "CLI_POLL_TIMEOUT"}
+CLIENT_NAMES = {"API_BASE_URL", "API_TOKEN", "CLI_POLL_INTERVAL", "CLI_POLL_TIMEOUT"}
 
 
 def read_settings() -> Settings:

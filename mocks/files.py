@@ -44,6 +44,8 @@ T = TypeVar("T")
 # No room, no quota, or the file larger than this process may make it (RLIMIT_FSIZE).
 FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 CHUNK = 256 * 1024  # bytes written per hop at least, and what is read whole
+# Who gives a new file so much at a time need not take little memory: it is written behind.
+LARGE = 2 * CHUNK
 # So much of a new file is left to the last sync at most, in whose time its client waits.
 UNWRITTEN = 8 * 1024 * 1024
 # What must have room for a store to be called well: more than most records take.
@@ -421,15 +423,17 @@ class NewFile:
         self._turn = asyncio.Lock()
 
     async def write(self, data: bytes) -> None:
-        """Append data, which waits in memory until there is a chunk of it.
+        """Append data, which may wait in memory until there is a chunk of it.
 
-        That is written while the next one comes; if it fails, the next call tells.
+        What comes in large pieces is written behind: if that fails, the next call tells.
         """
         self._buffer.append(bytes(data))
         self._buffered += len(data)
         if self._buffered >= CHUNK:
             await self._settle()
             self._writing = self._files.spawn(self._take_turn(self._flush, self._gathered()))
+            if len(data) < LARGE:
+                await self._settle()
 
     async def publish(self, path: Path) -> int:
         """Give the file its own name, durably; its time of change in ns.

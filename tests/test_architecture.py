@@ -27,6 +27,9 @@ MAY_IMPORT = {
     "aggsvc.filetable": {"aggsvc.ports", "aggsvc.events"},
     "aggsvc.objects": {"aggsvc.ports"},
     "aggsvc.sensorstore": {"aggsvc.engine", "aggsvc.objects"},
+    "aggsvc.privatefiles": set(),
+    "aggsvc.tokens": {"aggsvc.privatefiles"},
+    "aggsvc.commands": {"aggsvc.settings", "aggsvc.tokens"},
     "aggsvc.processor": {
         "aggsvc.ports",
         "aggsvc.engine",
@@ -54,6 +57,7 @@ MAY_IMPORT = {
         "aggsvc.ports",
         "aggsvc.filetable",
         "aggsvc.objects",
+        "aggsvc.tokens",
         "aggsvc.workers",
     },
     "mocks": {"aggsvc.ports"},
@@ -66,9 +70,16 @@ MAY_IMPORT = {
         "aggsvc.recovery",
         "aggsvc.service",
         "aggsvc.settings",
+        "aggsvc.tokens",
         "aggsvc.workers",
     },
-    "aggsvc.http": {"aggsvc.keys", "aggsvc.service", "aggsvc.events"},
+    "aggsvc.http": {
+        "aggsvc.keys",
+        "aggsvc.service",
+        "aggsvc.events",
+        "aggsvc.privatefiles",
+        "aggsvc.tokens",
+    },
     # The last two for the types of what it answers.
     "aggsvc.api": {
         "aggsvc.http",
@@ -81,7 +92,13 @@ MAY_IMPORT = {
     "cli": {"aggsvc.engine"},
     "aggsvc.app": EVERYTHING,
     "aggsvc.server": {"aggsvc.app", "aggsvc.http", "aggsvc.settings"},
-    "aggsvc.__main__": {"aggsvc.app", "aggsvc.server", "aggsvc.settings", "aggsvc.logs"},
+    "aggsvc.__main__": {
+        "aggsvc.app",
+        "aggsvc.commands",
+        "aggsvc.server",
+        "aggsvc.settings",
+        "aggsvc.logs",
+    },
 }
 WITHOUT_AIOHTTP = {
     "aggsvc.model",
@@ -95,11 +112,13 @@ WITHOUT_AIOHTTP = {
     "aggsvc.health",
     "aggsvc.idempotency",
     "aggsvc.objects",
+    "aggsvc.privatefiles",
     "aggsvc.processor",
     "aggsvc.recovery",
     "aggsvc.sensorstore",
     "aggsvc.series",
     "aggsvc.service",
+    "aggsvc.tokens",
     "aggsvc.workers",
     "mocks",
 }

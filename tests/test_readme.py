@@ -346,9 +346,13 @@ def test_the_table_of_the_command_lines_settings_has_each_with_its_default() -> 
     """Its settings are those of the command line: name, option and default."""
     rows = table(README, "variable", "option", "default", "meaning")
     shown = {(code(name), code(option), code(default)) for name, option, default, _ in rows}
-    wanted = {(o.envvar, o.opts[0], f"{o.default}".removesuffix(".0")) for o in OPTIONS if o.envvar}
+    wanted = {(o.envvar, o.opts[0], default_of(o)) for o in OPTIONS if o.envvar}
     assert shown == wanted
     assert {name for name, _, _ in wanted} == CLIENT_NAMES
+
+
+def default_of(option: click.Option) -> str:
+    return "none" if option.name == "token" else f"{option.default}".removesuffix(".0")
 
 
 def test_every_command_is_in_the_table_and_has_an_example() -> None:
@@ -425,6 +429,17 @@ def test_a_taken_port_is_told(tmp_path: Path) -> None:
 def test_a_bad_setting_is_told(tmp_path: Path) -> None:
     """The message for a bad setting is the one in the README."""
     assert told(refusal(tmp_path, PORT="99999"))
+
+
+def test_an_undecided_access_is_told(tmp_path: Path) -> None:
+    """The message for an address that is open to others is the one in the README."""
+    assert told(refusal(tmp_path, HOST="0.0.0.0"))
+
+
+def test_a_damaged_session_key_is_told(tmp_path: Path) -> None:
+    """The message for a session key that is none is the one in the README."""
+    (tmp_path / "session.key").touch(0o600)
+    assert told(refusal(tmp_path, AUTH="on", AUTH_PATH=str(tmp_path)))
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import jinja2
 from aiohttp import web
 from markupsafe import Markup
 
+from aggsvc.http.forms import form_context
 from web.assets import Assets
 from web.notices import notice_of
 
@@ -37,6 +38,7 @@ def setup_rendering(app: web.Application, assets: Assets) -> None:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        auto_reload=False,
     )
     environment.globals["static"] = assets.url
     environment.filters |= {
@@ -46,6 +48,8 @@ def setup_rendering(app: web.Application, assets: Assets) -> None:
         "time": time,
         "age": age,
     }
+    for name in environment.list_templates():
+        environment.get_template(name)  # compiled now, for reading them would hold the loop
 
 
 def render(
@@ -55,7 +59,7 @@ def render(
     status: HTTPStatus = HTTPStatus.OK,
 ) -> web.Response:
     """The template as a page that loads nothing from elsewhere; it tells what was just done."""
-    context = {"notice": notice_of(request.query), **context}
+    context = {"notice": notice_of(request.query), **form_context(request), **context}
     response = aiohttp_jinja2.render_template(template, request, context, status=status)
     response.headers.update(SECURITY_HEADERS)
     return response

@@ -34,7 +34,7 @@ from aggsvc.errors import (
     TooSlow,
     UnknownExpectation,
 )
-from aggsvc.health import HealthReport
+from aggsvc.health import GuardedReport, HealthReport, HealthSummary
 from aggsvc.http.operations import Answer, Header, Operation
 
 JSON, NDJSON, CSV = "application/json", "application/x-ndjson", "text/csv"
@@ -169,12 +169,14 @@ ALL_EVENTS = Operation(
         ),
     ),
 )
+# Who has no token where one is asked for is told the status alone.
+HEALTH_BODY = GuardedReport | HealthReport | HealthSummary
 HEALTH = Operation(
     "service",
     "Ask how the service is",
     (
-        Answer(OK, "Every part works.", {JSON: HealthReport}),
-        Answer(HTTPStatus.SERVICE_UNAVAILABLE, "A part does not work.", {JSON: HealthReport}),
+        Answer(OK, "Every part works.", {JSON: HEALTH_BODY}),
+        Answer(HTTPStatus.SERVICE_UNAVAILABLE, "A part does not work.", {JSON: HEALTH_BODY}),
     ),
 )
 HEALTH_LIVE = Operation(

@@ -38,6 +38,8 @@ from aggsvc.api.views import (
     series_view,
 )
 from aggsvc.errors import AggsvcError, InvalidParameter
+from aggsvc.health import HealthSummary
+from aggsvc.http.access import may_know
 from aggsvc.http.hangups import while_connected
 from aggsvc.http.kinds import KINDS
 from aggsvc.http.uploads import open_upload
@@ -175,7 +177,8 @@ async def health(request: web.Request) -> web.Response:
     """GET /health: 200 while every part works, else 503."""
     report = await request.app[HEALTH].report()
     status = HTTPStatus.OK if report.status == "ok" else HTTPStatus.SERVICE_UNAVAILABLE
-    return json_response(report, status=status)
+    told = report if may_know(request) else HealthSummary(report.status)
+    return json_response(told, status=status)
 
 
 async def health_live(_request: web.Request) -> web.Response:

@@ -1,4 +1,4 @@
-"""The machine code that judges a record in full, as rows.judge does, whatever is wrong with it.
+"""The machine code that judges records in full, as rows.judge does, whatever is wrong with them.
 
 Left to rows.py are those few of which a field must be taken apart: with doubled quotes in it, text
 behind its closing quote, blanks that are no ASCII at its ends, or more digits than could be told.
@@ -12,14 +12,15 @@ from aggsvc.engine.machine import WINDOW
 from aggsvc.engine.moments import moment_of
 from aggsvc.engine.records import MAX_RECORD_BYTES
 from aggsvc.engine.row_errors import NUMBER_OF_REASON
-from aggsvc.engine.sensor_ids import MAX_NAME_BYTES
+from aggsvc.engine.sensor_ids import MAX_NAME_BYTES, SIZE_SHIFT
 from aggsvc.engine.utf8 import is_utf8
 
 SPACE, TAB, DELETE = 32, 9, 127
 MAX_RECORD = MAX_RECORD_BYTES
 
-# Verdicts other than a reason: it is a reading, rows.py must judge, records.py find its end.
-READING, ODD, OPEN = -1, -2, -3
+# Verdicts other than a reason: it is a reading, or rows.py must judge.
+READING, ODD = -1, -2
+OPEN = -1
 
 INVALID_UTF_8 = NUMBER_OF_REASON["invalid utf-8"]
 NUL_BYTE = NUMBER_OF_REASON["nul byte"]
@@ -140,30 +141,26 @@ def field(data, start, stops, column):
 
 
 @compiled
-def judge(data, start, delimiter, columns, stops):
-    """The verdict on the record at start, and where its line ends.
+def judge(data, start, end, delimiter, columns, stops):
+    """The verdict on the record start:end, which is one line.
 
     Then where the field or record that a reason is about lies, or of a READING the sensor_id; and
     of a READING the moment and the value.
     """
-    end = line_end_behind(data, start)
     if end - start > MAX_RECORD:
-        return ODD, end, start, start, 0, 0.0
+        return ODD, start, start, 0, 0.0
     fields, is_odd = split(data, start, end, delimiter, columns, stops)
-    if fields == OPEN:
-        return OPEN, start, start, start, 0, 0.0
     fault = fault_of_text(data, start, end)
     if fault == READING and fields != len(stops):
         fault = TOO_FEW_FIELDS if fields < len(stops) else TOO_MANY_FIELDS
     if fault != READING:
-        return fault, end, start, end, 0, 0.0
+        return fault, start, end, 0, 0.0
     if is_odd:
-        return ODD, end, start, start, 0, 0.0
-    verdict, a, b, micros, value = judge_fields(
+        return ODD, start, start, 0, 0.0
+    return judge_fields(
         data, field(data, start, stops, columns[0]), field(data, start, stops, columns[1]),
         field(data, start, stops, columns[2]),
     )  # fmt: skip
-    return verdict, end, a, b, micros, value
 
 
 @compiled
@@ -192,6 +189,31 @@ def judge_fields(data, sensor, timestamp, value):
         return ODD, value[0], value[1], 0, 0.0
     verdict = NOT_FINITE if kind == decimals.NOT_FINITE else INVALID_VALUE
     return verdict, value[0], value[1], 0, 0.0
+
+
+@compiled
+def judge_all(data, delimiter, columns, stops, names, times, values, odd, faults, state):
+    """Judge the records that scan.parse has noted as odd; those that rows.py must judge remain.
+
+    A reading takes its row's place in the columns. Faults: row, line, reason, and start and end of
+    the value. state: rows, lines, odd, faults.
+    """
+    left, bad = 0, state[3]
+    for place in range(state[2]):
+        start, end, row, line = odd[place, 0], odd[place, 1], odd[place, 2], odd[place, 3]
+        verdict, a, b, micros, value = judge(data, start, end, delimiter, columns, stops)
+        if verdict == READING:
+            names[row] = a | ((b - a) << SIZE_SHIFT)
+            times[row] = micros
+            values[row] = value
+        elif verdict == ODD:
+            odd[left, 0], odd[left, 1], odd[left, 2], odd[left, 3] = start, end, row, line
+            left += 1
+        else:
+            faults[bad, 0], faults[bad, 1], faults[bad, 2] = row, line, verdict
+            faults[bad, 3], faults[bad, 4] = a, b
+            bad += 1
+    state[2], state[3] = left, bad
 
 
 @inlined

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aggsvc.engine.batch import NO_READING, Batch
+from aggsvc.engine.judge import judge_all
 from aggsvc.engine.names import Names
 from aggsvc.engine.records import (
     MAX_RECORD_BYTES,
@@ -63,11 +64,10 @@ def _cut_at(position: int, stretch: Stretch) -> Cut:
     return Cut(size, size)
 
 
-# What a batch may hold: more rows or faults go into the block's next batch. So many
-# rows stay in a core's cache until they are folded.
+# What a batch may hold: more rows or odd records go into the block's next batch. So many rows stay
+# in a core's cache until they are folded.
 MAX_ROWS = 1 << 14
 MAX_ODD = 1 << 13
-MAX_FAULTS = 1 << 13
 
 
 class Kernel:
@@ -82,7 +82,7 @@ class Kernel:
         self._timestamps = np.empty(MAX_ROWS, np.int64)
         self._values = np.empty(MAX_ROWS, np.float64)
         self._odd = np.empty((MAX_ODD, 4), np.int64)
-        self._faults = np.empty((MAX_FAULTS, 5), np.int64)
+        self._faults = np.empty((MAX_ROWS, 5), np.int64)
 
     def batches(self, block: Block, ids: SensorIds) -> Iterator[Batch]:
         """The block's rows; a batch's columns are good until the next is asked for."""
@@ -97,7 +97,7 @@ class Kernel:
         state = np.array([0, self.lines, 0, 0], np.int64)
         while True:
             position, status = self._parse(block, position, state)
-            self._drain(state, odd, places)
+            self._drain(block, state, odd, places)
             if status != EXTENT_NEEDED:
                 break
             position = self._take_record(block, position, state, odd, places)
@@ -111,7 +111,7 @@ class Kernel:
         return position, Batch(*columns, errors)
 
     def _errors(self, block: Block, faults: Integers) -> RowErrors:
-        """The row errors that parse has noted."""
+        """The row errors that were found."""
         if not len(faults):
             return NO_ERRORS
         rows, lines, reasons, starts, stops = faults.T.copy()
@@ -124,12 +124,18 @@ class Kernel:
         found: tuple[int, int] = parse(
             block.buffer.bytes, position, block.size, ord(self._header.delimiter),
             self._columns, self._stops,
-            self._sensors, self._timestamps, self._values, self._odd, self._faults, state,
+            self._sensors, self._timestamps, self._values, self._odd, state,
         )  # fmt: skip
         return found
 
-    def _drain(self, state: Integers, odd: Records, places: list[int]) -> None:
-        """Take over the odd records that the last parse has noted."""
+    def _drain(self, block: Block, state: Integers, odd: Records, places: list[int]) -> None:
+        """Judge the odd records that parse has noted, and take over those that are left."""
+        if not state[2]:
+            return
+        judge_all(
+            block.buffer.bytes, ord(self._header.delimiter), self._columns, self._stops,
+            self._sensors, self._timestamps, self._values, self._odd, self._faults, state,
+        )  # fmt: skip
         starts, ends, rows, lines = self._odd[: state[2]].T
         is_long = ends - starts > MAX_RECORD_BYTES
         odd.extend(starts, ends, lines, np.where(is_long, Extent.TOO_LONG, Extent.WHOLE))

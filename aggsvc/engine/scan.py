@@ -3,9 +3,9 @@
 A record's fields are found a WINDOW at a time: masks say where its delimiters, line ends and quotes
 are (as in Langdale and Lemire 2019, "Parsing gigabytes of JSON per second"). `parse` reads plain
 records fast: on one physical line, of valid UTF-8 without NUL, each field unquoted or wholly in
-quotes without a quote inside, the timestamp YYYY-MM-DD with or without a time. Any other it has
-judged in full (judge.py), but where a quoted field runs over a line end it stops, for records.py to
-say where the record ends.
+quotes without a quote inside, the timestamp YYYY-MM-DD with or without a time. Any other it notes
+as odd, to be judged in full (judge.py), but where a quoted field runs over a line end it stops, for
+records.py to say where the record ends.
 
 Data must end in a line feed and go on for WINDOW more bytes.
 """
@@ -19,13 +19,12 @@ from aggsvc.engine.instructions import CR, NL, QUOTE, byte_at, trailing_zeros, w
 from aggsvc.engine.jit import compiled
 from aggsvc.engine.judge import (
     MAX_RECORD,
-    ODD,
     OPEN,
-    READING,
     behind_line_end,
     inner,
     is_stripped,
-    judge,
+    line_end_behind,
+    split,
 )
 from aggsvc.engine.machine import (
     ONES,
@@ -107,16 +106,25 @@ def record_end(data, p, delimiter, stops):
 
 
 @compiled
+def is_open(data, p, end, delimiter, columns, stops):
+    """Whether a quoted field of the line p:end runs over its end."""
+    for i in range(p, end):
+        if byte_at(data, i) == QUOTE:
+            return split(data, p, end, delimiter, columns, stops)[0] == OPEN
+    return False
+
+
+@compiled
 def parse(
     data, p, stop, delimiter, columns, stops,
-    names, times, values, odd, faults, state,
+    names, times, values, odd, state,
 ):  # fmt: skip
-    """Parse from p on. state: rows, lines, odd, faults; returns (position, why it stopped).
+    """Parse from p on. state: rows, lines, odd; returns (position, why it stopped).
 
-    A name is where it is in the data, as SensorIds.replace takes it. Odd is what rows.py must
-    judge: start, end, row and line. Faults: row, line, reason, and start and end of the value.
+    A name is where it is in the data, as SensorIds.replace takes it. Odd is what is to be judged in
+    full, as it is not plain: start, end, row and line.
     """
-    rows, lines, odds, bad = state[0], state[1], state[2], state[3]
+    rows, lines, odds = state[0], state[1], state[2]
     i_sensor, i_time, i_value = columns[0], columns[1], columns[2]
     width = len(stops)
     day0, day1, day = U(0), U(0), 0
@@ -128,7 +136,7 @@ def parse(
             p = behind_line_end(data, p)
             lines += 1
             continue
-        if rows == len(names) or odds == len(odd) or bad == len(faults):
+        if rows == len(names) or odds == len(odd):
             status = BATCH_FULL
             break
         delimiters, line_ends, quotes, others = window(data, p, delimiter)
@@ -222,32 +230,21 @@ def parse(
                 times[rows] = micros
                 values[rows] = value
         if name == NO_READING:
-            verdict, p, a, b, micros, value = judge(data, start, delimiter, columns, stops)
-            if verdict == OPEN:
+            p = line_end_behind(data, start)
+            if p - start <= MAX_RECORD and is_open(data, start, p, delimiter, columns, stops):
+                p = start
                 status = EXTENT_NEEDED
                 break
-            if verdict == READING:
-                name = a | ((b - a) << SIZE_SHIFT)
-                times[rows] = micros
-                values[rows] = value
-            elif verdict == ODD:
-                odd[odds, 0] = start
-                odd[odds, 1] = p
-                odd[odds, 2] = rows
-                odd[odds, 3] = lines
-                odds += 1
-            else:
-                faults[bad, 0] = rows
-                faults[bad, 1] = lines
-                faults[bad, 2] = verdict
-                faults[bad, 3] = a
-                faults[bad, 4] = b
-                bad += 1
+            odd[odds, 0] = start
+            odd[odds, 1] = p
+            odd[odds, 2] = rows
+            odd[odds, 3] = lines
+            odds += 1
         names[rows] = name
         rows += 1
         lines += 1
         p = behind_line_end(data, p)
-    state[0], state[1], state[2], state[3] = rows, lines, odds, bad
+    state[0], state[1], state[2] = rows, lines, odds
     return p, status
 
 

@@ -128,8 +128,11 @@ class Multipart:
         return self._take(end)
 
     def _take(self, end: int) -> bytes:
-        start, self._at = self._at, end
-        return self._data[start:end]
+        taken = self._data[self._at : end]
+        self._at = end
+        if end == len(self._data):  # so that it is not kept until more comes
+            self._data, self._at = b"", 0
+        return taken
 
     async def _more(self) -> None:
         if not await self._fetch():
@@ -137,8 +140,7 @@ class Multipart:
 
     async def _fetch(self) -> bool:
         more = await self._receive()
-        self._data = self._data[self._at :] + more
-        self._at = 0
+        self._data, self._at = self._data[self._at :] + more, 0
         return bool(more)
 
 

@@ -25,6 +25,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from aggsvc.errors import InvalidUpload, TooLarge, UnknownExpectation, UnsupportedMedia
 from aggsvc.http.admission import Admission
+from aggsvc.http.forms import check_upload_token
 from aggsvc.http.multipart import HOW, MAX_SKIPPED_BYTES, Multipart, broken
 from aggsvc.http.pace import Pace
 from aggsvc.keys import ADMISSION, SETTINGS, TRANSFERS
@@ -74,6 +75,7 @@ async def open_upload(request: web.Request, *, is_replay: bool = False) -> Async
         async with _open_body(request) as body:
             if not await body.next_file():
                 raise InvalidUpload(f"the body has no field 'file'; {HOW}", FIELD)
+            check_upload_token(request, body.fields)
             yield Upload(body.filename, body.only())
 
 
@@ -83,6 +85,7 @@ async def open_form(request: web.Request) -> AsyncIterator[Form]:
     request.app[ADMISSION].job()
     async with _open_body(request) as body:
         is_file = await body.next_file()
+        check_upload_token(request, body.fields)
         async with aclosing(_each(body, is_file, request.app[ADMISSION])) as uploads:
             yield Form(body.fields, uploads)
 
@@ -98,11 +101,11 @@ async def _each(body: "_Body", is_file: bool, admission: Admission) -> AsyncGene
 async def _open_body(request: web.Request) -> AsyncIterator["_Body"]:
     if not request.content_type.startswith("multipart/"):
         raise UnsupportedMedia(f"the body is {request.content_type}; {HOW}", CONTENT_TYPE)
-    settings = request.app[SETTINGS]
+    settings, admission = request.app[SETTINGS], request.app[ADMISSION]
     with request.app[TRANSFERS].begin(settings.min_upload_rate, settings.body_timeout) as pace:
         body = Multipart(request.headers[CONTENT_TYPE], _receiver(request.content, pace))
         await _continue(request)
-        yield _Body(body, settings.max_upload_bytes, request.app[ADMISSION])
+        yield _Body(body, settings.max_upload_bytes, admission)
 
 
 async def _continue(request: web.Request) -> None:
@@ -160,12 +163,11 @@ class _Body:
     async def chunks(self) -> AsyncIterator[bytes]:
         """The file's bytes, counted whatever Content-Length says."""
         _require_plain(self._header)
-        size, piece = 0, io.BytesIO()
-        while data := await self._parts.read():
-            size += len(data)
-            if size > self._max_file_bytes:
+        room, piece = self._max_file_bytes, io.BytesIO()
+        while size := piece.write(await self._parts.read()):
+            room -= size
+            if room < 0:
                 raise _too_large(self._max_file_bytes)
-            piece.write(data)
             if piece.tell() >= self._piece_bytes():
                 yield piece.getvalue()
                 piece = io.BytesIO()

@@ -68,7 +68,7 @@ def test_leaves_no_common_bad_row_to_the_reference_lane(end: bytes) -> None:
 
 @pytest.mark.usefixtures("alone")
 def test_more_bad_rows_than_a_batch_holds_are_all_told() -> None:
-    rows = kernel.MAX_FAULTS * 2 + 1
+    rows = kernel.MAX_ODD * 2 + 1
     run = run_sync([HEADER, b"a,x,1,\n" * rows], lane="kernel")
     assert [error.row_number for error in run.errors] == list(range(1, rows + 1))
     assert run.outcome is not None
