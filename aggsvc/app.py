@@ -1,17 +1,20 @@
 """The application, as a table of contents."""
 
 import asyncio
+import contextlib
 import gc
 import os
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from threading import Thread
 
 import structlog
 from aiohttp import web
 
 from aggsvc.api import setup_api
 from aggsvc.backends import keys_table, open_backends, state_table
-from aggsvc.engine import load_engine
+from aggsvc.engine import Engine, load_engine
 from aggsvc.errors import StoreUnavailable
 from aggsvc.events import EventHub
 from aggsvc.filetable import FileTable
@@ -19,7 +22,9 @@ from aggsvc.health import Health
 from aggsvc.http.access import access_middleware, add_refusal_headers
 from aggsvc.http.admission import Admission
 from aggsvc.http.answer_headers import add_answer_headers
+from aggsvc.http.compression import compression_middleware
 from aggsvc.http.guard import Guard
+from aggsvc.http.options import add_allowed_method, add_cors_headers, options_middleware
 from aggsvc.http.pace import Transfers
 from aggsvc.http.problems import problem_middleware
 from aggsvc.http.request_ids import add_request_id, request_id_middleware
@@ -29,6 +34,7 @@ from aggsvc.idempotency import IdempotencyKeys
 from aggsvc.keys import (
     ADMISSION,
     BACKENDS,
+    ENGINE,
     EVENT_STREAMS,
     GUARD,
     HEALTH,
@@ -57,6 +63,9 @@ SWEEP_SECONDS = 600.0
 RECOVERY_SECONDS = 1.0
 # How long what is left of a refused body is read past, so that its client gets to see the answer.
 LINGERING_SECONDS = 5.0
+# A request's head: bytes of its first line and of each field, and how many of these.
+MAX_HEAD_LINE = 8190
+MAX_HEAD_FIELDS = 128
 # Twice this is kept of a body that comes faster than it is stored.
 READ_BUFFER_BYTES = 32 * 1024
 
@@ -66,16 +75,26 @@ log = structlog.get_logger()
 def create_app(settings: Settings) -> web.Application:
     """The whole service, ready to run."""
     app = web.Application(
-        middlewares=[request_id_middleware, problem_middleware],
+        middlewares=[
+            request_id_middleware,
+            compression_middleware,
+            options_middleware,
+            problem_middleware,
+        ],
         handler_args={
             "auto_decompress": False,
             # A connection without a whole request head is closed, half-sent ones included.
             "keepalive_timeout": settings.header_timeout,
             "lingering_time": LINGERING_SECONDS,
             "read_bufsize": READ_BUFFER_BYTES,
+            "max_line_size": MAX_HEAD_LINE,
+            "max_field_size": MAX_HEAD_LINE,
+            "max_headers": MAX_HEAD_FIELDS,
         },
     )
-    app.on_response_prepare.extend((add_answer_headers, add_request_id))
+    app.on_response_prepare.extend(
+        (add_answer_headers, add_request_id, add_allowed_method, add_cors_headers)
+    )
     app[SETTINGS] = settings
     app[EVENT_STREAMS] = EventStreams()
     app[TRANSFERS] = Transfers()
@@ -130,9 +149,7 @@ async def service(app: web.Application) -> AsyncIterator[None]:
     objects = FileObjects(opened.objects, settings.mock_s3_bucket_name)
     files = FileTable(opened.table, settings.mock_dynamodb_table_name, events)
     # The service listens meanwhile; jobs that come earlier wait for it.
-    engine = asyncio.create_task(
-        asyncio.to_thread(load_engine, settings.processor_engine, os.cpu_count() or 1)
-    )
+    app[ENGINE] = engine = _loading_engine(settings.processor_engine)
     limits = ProcessorLimits(settings.processor_max_attempts, settings.max_sensors)
     processor = Processor(objects, files, engine, limits)
     app[WORKERS] = WorkerPool(
@@ -161,10 +178,29 @@ async def service(app: web.Application) -> AsyncIterator[None]:
     )
     expiring = asyncio.create_task(_expire(keys))
     yield
-    engine.cancel()
     expiring.cancel()
     await asyncio.wait({expiring})
     await processor.close()
+
+
+def _loading_engine(name: str) -> asyncio.Future[Engine]:
+    """The engine, once it is loaded by a thread whose end nobody waits for.
+
+    To compile it may take longer than to stop.
+    """
+    loop = asyncio.get_running_loop()
+    loading: asyncio.Future[Engine] = loop.create_future()
+
+    def load() -> None:
+        try:
+            settle = partial(loading.set_result, load_engine(name, os.cpu_count() or 1))
+        except Exception as error:
+            settle = partial(loading.set_exception, error)
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(lambda: loading.done() or settle())
+
+    Thread(target=load, name="engine-loading", daemon=True).start()
+    return loading
 
 
 async def _expire(keys: IdempotencyKeys) -> None:
@@ -187,6 +223,7 @@ async def recovery(app: web.Application) -> AsyncIterator[None]:
     # What start-up has made stays; without this each full collection would hold the loop over it.
     gc.collect()
     gc.freeze()
+    gc.enable()
     tending = asyncio.create_task(_tend(app, trouble))
     yield
     tending.cancel()
@@ -226,6 +263,11 @@ async def workers(app: web.Application) -> AsyncIterator[None]:
     """The consumers; they drain while the stores are still open."""
     app[WORKERS].start()
     yield
+    await _stop_workers(app)
+
+
+async def _stop_workers(app: web.Application) -> None:
+    app[ENGINE].cancel()  # jobs that wait for it are given back
     await app[WORKERS].stop()
 
 
@@ -239,7 +281,7 @@ async def drain(app: web.Application) -> None:
     )
     app[ADMISSION].close()
     app[EVENT_STREAMS].close()
-    await asyncio.gather(app[WORKERS].stop(), app[TRANSFERS].finish(DRAIN_SECONDS))
+    await asyncio.gather(_stop_workers(app), app[TRANSFERS].finish(DRAIN_SECONDS))
 
 
 async def end_event_streams(app: web.Application) -> None:

@@ -12,6 +12,8 @@ AggsvcError
 │   ├── InvalidUpload       400  the upload is broken, cut short or empty
 │   ├── UnsupportedMedia    415  the body is of a kind or an encoding that is not taken
 │   ├── KeyReused           422  the Idempotency-Key belongs to an upload of other bytes
+│   ├── NotAcceptable       406  the client takes none of the kinds that there are
+│   ├── RangeNotSatisfiable 416  none of the bytes asked for are there
 │   └── UnknownExpectation  417  the request expects what is not known
 ├── Unauthenticated         401  nobody is let in without a token, and none came
 │   └── TokenInvalid        401  the token is wrong, was revoked or has expired
@@ -88,6 +90,18 @@ class UnsupportedMedia(InvalidRequest):
 
 class KeyReused(InvalidRequest):
     """The Idempotency-Key belongs to an upload of other bytes."""
+
+
+class NotAcceptable(InvalidRequest):
+    """The request's Accept leaves none of the kinds in which the answer can be given."""
+
+
+class RangeNotSatisfiable(InvalidRequest):
+    """The request's Range has no byte of those that there are, `size` in all."""
+
+    def __init__(self, message: str, size: int) -> None:
+        super().__init__(message)
+        self.size = size
 
 
 class UnknownExpectation(InvalidRequest):

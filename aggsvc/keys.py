@@ -1,8 +1,11 @@
 """The typed keys under which the app holds its parts."""
 
+import asyncio
+
 from aiohttp import web
 
 from aggsvc.backends import Backends
+from aggsvc.engine import Engine
 from aggsvc.health import Health
 from aggsvc.http.admission import Admission
 from aggsvc.http.guard import Guard
@@ -16,6 +19,7 @@ from aggsvc.workers import WorkerPool
 
 SETTINGS = web.AppKey("SETTINGS", Settings)
 BACKENDS = web.AppKey("BACKENDS", Backends)
+ENGINE = web.AppKey("ENGINE", asyncio.Future[Engine])
 HEALTH = web.AppKey("HEALTH", Health)
 SERVICE = web.AppKey("SERVICE", Service)
 RECOVERY = web.AppKey("RECOVERY", Recovery)

@@ -65,10 +65,18 @@ class FileObjects:
         return data
 
     def open(
-        self, key: str, chunk_bytes: int = CHUNK_BYTES
+        self,
+        key: str,
+        chunk_bytes: int = CHUNK_BYTES,
+        byte_range: tuple[int, int] | None = None,
     ) -> AbstractAsyncContextManager[StoredObject]:
-        """Open an object, to be read in chunks of that size; raises ObjectNotFound."""
-        return self._store.get_object(self._bucket, key, chunk_bytes=chunk_bytes)
+        """Open an object, or these bytes of it, to be read in chunks of that size.
+
+        Raises ObjectNotFound.
+        """
+        return self._store.get_object(
+            self._bucket, key, byte_range=byte_range, chunk_bytes=chunk_bytes
+        )
 
     def open_start(self, key: str, size: int) -> AbstractAsyncContextManager[StoredObject]:
         """Open the first bytes of an object, at most so many; raises ObjectNotFound."""

@@ -1,4 +1,8 @@
-"""Where the statistics of a finished file's sensors are kept."""
+"""Where the statistics of a finished file's sensors are kept.
+
+The engine, which reads and writes them, takes as long to import as all else together: so that is
+done off the loop, when it is first needed.
+"""
 
 import asyncio
 import zlib
@@ -6,18 +10,22 @@ from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from importlib import import_module
+from typing import TYPE_CHECKING, TypeVar
 
-from aggsvc.engine.sensors import SensorTable
 from aggsvc.errors import Busy
 from aggsvc.model import FileRecord, SensorStatistics
 from aggsvc.objects import FileObjects
+
+if TYPE_CHECKING:
+    from aggsvc.engine.sensors import SensorTable
 
 T = TypeVar("T")
 
 # Far less than an item's 400 KB: the table keeps its items in memory and reads all at each start.
 SENSORS_INLINE_BYTES = 32 * 1024
 MAX_LISTS = 4
+ENGINE = "aggsvc.engine.sensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +49,9 @@ class SensorStore:
         # reader at a time bounds the memory, however many ask.
         self._turn = asyncio.Semaphore(1)
         self._lists = 0
+        self._is_engine_loaded = False
 
-    async def keep(self, record: FileRecord, table: SensorTable, key: str) -> FileRecord:
+    async def keep(self, record: FileRecord, table: "SensorTable", key: str) -> FileRecord:
         """The record as it leads to the table; an object, if need be one, is durable at the key."""
         if _base64_bytes(table) <= SENSORS_INLINE_BYTES:
             return replace(record, sensors=_packed(table))
@@ -54,12 +63,12 @@ class SensorStore:
     ) -> SensorRows:
         """As SensorTable.rows of those found; none where the file came to no aggregates."""
 
-        def rows(table: SensorTable) -> SensorRows:
+        def rows(table: "SensorTable") -> SensorRows:
             found = table.matching(search) if search else table
             return SensorRows(found.rows(sort, offset, limit), len(found))
 
         if search and record.sensors_key is None:  # which machine code does, that may have to load
-            return await asyncio.to_thread(rows, SensorTable.decode(_unpacked(record.sensors)))
+            return await asyncio.to_thread(lambda: rows(_table(record.sensors)))
         return await self._ask(record, rows)
 
     @asynccontextmanager
@@ -71,8 +80,8 @@ class SensorStore:
         Their table stays in memory as long as they are taken, so few may take some at a time.
         """
 
-        def table() -> SensorTable:
-            every = SensorTable.decode(data)
+        def table() -> "SensorTable":
+            every = _engine().decode(data) if data is not None else _table(record.sensors)
             found = every.matching(search) if search else every
             found.rows(sort, limit=0)
             return found
@@ -86,7 +95,8 @@ class SensorStore:
         self._lists += 1
         try:
             async with self._turn:
-                data = await self._data(record)
+                key = record.sensors_key
+                data = None if key is None else await self._objects.read(key)
                 found = await asyncio.to_thread(table)
             yield pages()
         finally:
@@ -96,34 +106,38 @@ class SensorStore:
         """Whether the file has readings of that sensor."""
         return await self._ask(record, lambda table: table.find(sensor_id) is not None)
 
-    async def _ask(self, record: FileRecord, question: Callable[[SensorTable], T]) -> T:
+    async def _ask(self, record: FileRecord, question: "Callable[[SensorTable], T]") -> T:
+        if not self._is_engine_loaded:
+            await asyncio.to_thread(import_module, ENGINE)
+            self._is_engine_loaded = True
         if record.sensors_key is None:
-            return question(SensorTable.decode(_unpacked(record.sensors)))
+            return question(_table(record.sensors))
         async with self._turn:
-            data = await self._data(record)
-            return await asyncio.to_thread(lambda: question(SensorTable.decode(data)))
-
-    async def _data(self, record: FileRecord) -> bytearray:
-        if record.sensors_key is None:
-            return _unpacked(record.sensors)
-        return await self._objects.read(record.sensors_key)
+            data = await self._objects.read(record.sensors_key)
+            return await asyncio.to_thread(lambda: question(_engine().decode(data)))
 
 
-def _packed(table: SensorTable) -> str:
+def _packed(table: "SensorTable") -> str:
     return b64encode(zlib.compress(b"".join(table.encode()), level=1)).decode()
 
 
-def _unpacked(sensors: str | None) -> bytearray:
-    return bytearray(zlib.decompress(b64decode(sensors or NO_SENSORS)))
+def _table(sensors: str | None) -> "SensorTable":
+    """The table that a record holds itself."""
+    if sensors is None:
+        return _engine().empty()
+    return _engine().decode(bytearray(zlib.decompress(b64decode(sensors))))
 
 
-NO_SENSORS = _packed(SensorTable.empty())
+def _engine() -> "type[SensorTable]":
+    from aggsvc.engine.sensors import SensorTable  # noqa: PLC0415 - see above
+
+    return SensorTable
 
 
-def _base64_bytes(table: SensorTable) -> int:
+def _base64_bytes(table: "SensorTable") -> int:
     return -(-table.encoded_bytes // 3) * 4
 
 
-async def _chunks(table: SensorTable) -> AsyncIterator[bytes]:
+async def _chunks(table: "SensorTable") -> AsyncIterator[bytes]:
     for chunk in table.encode():
         yield chunk

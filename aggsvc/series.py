@@ -3,14 +3,17 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable
+from typing import TYPE_CHECKING
 
 from aggsvc.engine import Engine
+from aggsvc.engine.choice import Choice
 from aggsvc.engine.fields import FieldFailed, read_timestamp
-from aggsvc.engine.row_errors import RowErrors
-from aggsvc.engine.sift import Choice
 from aggsvc.errors import Busy, InvalidParameter
 from aggsvc.model import NO_READINGS, Aggregates, FileRecord, Progress
 from aggsvc.objects import ENGINE_CHUNK_BYTES, FileObjects
+
+if TYPE_CHECKING:
+    from aggsvc.engine.row_errors import RowErrors
 
 # Each reading is a pass over a file, on cores that processing needs too.
 MAX_READINGS = 2
@@ -91,5 +94,5 @@ def _moment(name: str, text: str | None) -> int | None:
         ) from None
 
 
-async def _ignore(_told: RowErrors | Progress) -> None:
+async def _ignore(_told: "RowErrors | Progress") -> None:
     """Row errors and progress were told when the file was processed."""

@@ -1,6 +1,7 @@
 """Run the app on its address until SIGTERM or Ctrl-C."""
 
 import asyncio
+import gc
 import resource
 import signal
 import socket
@@ -34,6 +35,7 @@ def serve(settings: Settings) -> None:
         settings.max_connections + settings.max_concurrent_uploads + MAX_REFUSALS + OWN_FILES
     )
     sys.setswitchinterval(SWITCH_SECONDS)
+    gc.disable()  # until what start-up makes, which is no garbage, is set aside (aggsvc/app.py)
     with bind(settings.host, settings.port) as listener:
         if settings.auth == "auto":
             require_loopback(listener)

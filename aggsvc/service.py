@@ -196,9 +196,11 @@ class Service:
             status=status, search=search, sort=sort, limit=limit, cursor=cursor
         )
 
-    def open_content(self, record: FileRecord) -> AbstractAsyncContextManager[StoredObject]:
-        """The raw upload; raises ObjectNotFound if the store has lost it."""
-        return self._objects.open(record.object_key)
+    def open_content(
+        self, record: FileRecord, byte_range: tuple[int, int] | None = None
+    ) -> AbstractAsyncContextManager[StoredObject]:
+        """The raw upload, or bytes first to last of it; raises ObjectNotFound if it is lost."""
+        return self._objects.open(record.object_key, byte_range=byte_range)
 
     @asynccontextmanager
     async def open_errors(self, record: FileRecord) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -237,8 +239,7 @@ class Service:
         processed again since the cursor was given.
         """
         record = await self._files.get(file_id)
-        if not record.status.is_final:
-            raise Conflict(f"the file is {record.status}; its sensors are known when it is done")
+        _require_end(record)
         listing = [record.file_id, sort, *([search] if search else [])]
         offset = _open_cursor(cursor, record, listing) if cursor is not None else 0
         found = await self._sensors.rows(record, search, sort, offset, limit)
@@ -253,8 +254,7 @@ class Service:
         self, record: FileRecord, *, search: str = "", sort: str = ""
     ) -> AsyncIterator[AsyncIterator[Sequence[SensorStatistics]]]:
         """All sensors of a file, in lists of some; raises as `sensors` does, and Busy."""
-        if not record.status.is_final:
-            raise Conflict(f"the file is {record.status}; its sensors are known when it is done")
+        _require_end(record)
         async with self._sensors.open_pages(record, search, sort, LISTED_AT_A_TIME) as pages:
             yield pages
 
@@ -341,6 +341,11 @@ async def _until_final(first: FileEvent, changes: Subscription) -> AsyncIterator
             isinstance(event, FileEvent) and event.status.is_final
         ):
             return
+
+
+def _require_end(record: FileRecord) -> None:
+    if not record.status.is_final:
+        raise Conflict(f"the file is {record.status}; its sensors are known when it is done")
 
 
 def _cursor(record: FileRecord, listing: list[str], offset: int) -> str:

@@ -44,12 +44,12 @@ T = TypeVar("T")
 # No room, no quota, or the file larger than this process may make it (RLIMIT_FSIZE).
 FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 CHUNK = 256 * 1024  # bytes written per hop at least, and what is read whole
+# What must have room for a store to be called well: more than most records take.
+PROBE = bytes(64 * 1024)
 # Who gives a new file so much at a time need not take little memory: it is written behind.
 LARGE = 2 * CHUNK
 # So much of a new file is left to the last sync at most, in whose time its client waits.
 UNWRITTEN = 8 * 1024 * 1024
-# What must have room for a store to be called well: more than most records take.
-PROBE = bytes(64 * 1024)
 
 
 class SyncFailed(StoreReadOnly):

@@ -65,6 +65,7 @@ MAY_IMPORT = {
     "aggsvc.backends": {"aggsvc.ports", "aggsvc.settings", "mocks", "aggsvc.aws"},
     "aggsvc.keys": {
         "aggsvc.backends",
+        "aggsvc.engine",
         "aggsvc.health",
         "aggsvc.http",
         "aggsvc.recovery",

@@ -28,7 +28,9 @@ from aggsvc.errors import (
     Conflict,
     InvalidUpload,
     KeyReused,
+    NotAcceptable,
     NotFound,
+    RangeNotSatisfiable,
     StoreFull,
     TooLarge,
     TooSlow,
@@ -42,6 +44,10 @@ EVENT_STREAM = "text/event-stream"
 OK, ACCEPTED = HTTPStatus.OK, HTTPStatus.ACCEPTED
 
 ATTACHMENT = Header("Content-Disposition", "The name to save it under.")
+TAG = Header("ETag", "To be sent as `If-None-Match` the next time.")
+KNOWN_ALREADY = Answer(
+    HTTPStatus.NOT_MODIFIED, "It is still what `If-None-Match` names.", headers=(TAG,)
+)
 
 SUBMIT_FILE = Operation(
     "files",
@@ -78,7 +84,7 @@ LIST_FILES = Operation(
 GET_FILE = Operation(
     "files",
     "Get a file's record",
-    (Answer(OK, "The record as it is now.", {JSON: File}),),
+    (Answer(OK, "The record as it is now.", {JSON: File}, (TAG,)), KNOWN_ALREADY),
     (FILE_ID,),
     (NotFound,),
 )
@@ -102,7 +108,7 @@ GET_ERRORS = Operation(
         ),
     ),
     (FILE_ID, ERRORS_FORMAT, ERRORS_REASON),
-    (NotFound, Conflict),
+    (NotFound, Conflict, NotAcceptable),
 )
 GET_SENSORS = Operation(
     "results",
@@ -110,13 +116,13 @@ GET_SENSORS = Operation(
     (
         Answer(
             OK,
-            "One page of sensors in JSON, or all in CSV.",
-            {JSON: SensorPage, CSV: str},
+            "One page of sensors; or each sensor in JSON a line, or a row of CSV.",
+            {JSON: SensorPage, NDJSON: str, CSV: str},
             (Header(ATTACHMENT.name, ATTACHMENT.description, required=False),),
         ),
     ),
     (FILE_ID, SENSORS_FORMAT, SENSOR_SEARCH, SENSOR_SORT, SENSOR_LIMIT, CURSOR),
-    (NotFound, Conflict, Busy),
+    (NotFound, Conflict, NotAcceptable, Busy),
     "Equal ones go by `sensor_id`, in the order of its UTF-8 bytes.",
 )
 GET_SERIES = Operation(
@@ -131,9 +137,19 @@ GET_SERIES = Operation(
 GET_CONTENT = Operation(
     "files",
     "Get the upload itself",
-    (Answer(OK, "The upload, byte for byte.", {CSV: str}, (ATTACHMENT,)),),
+    (
+        Answer(OK, "The upload, byte for byte.", {CSV: str}, (ATTACHMENT, TAG)),
+        Answer(
+            HTTPStatus.PARTIAL_CONTENT,
+            "The bytes that `Range` asks for.",
+            {CSV: str},
+            (ATTACHMENT, TAG, Header("Content-Range", "Which of how many they are.")),
+        ),
+        KNOWN_ALREADY,
+    ),
     (FILE_ID,),
-    (NotFound,),
+    (NotFound, RangeNotSatisfiable),
+    "With `Range`, and `If-Range` if you like, a part of it; several ranges are answered whole.",
 )
 FILE_EVENTS = Operation(
     "events",

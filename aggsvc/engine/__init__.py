@@ -8,8 +8,8 @@ from aggsvc.model import Progress
 
 if TYPE_CHECKING:
     from aggsvc.engine.aggregate import Outcome
+    from aggsvc.engine.choice import Choice
     from aggsvc.engine.row_errors import RowErrors
-    from aggsvc.engine.sift import Choice
 
 ErrorSink = Callable[["RowErrors"], Awaitable[None]]
 ProgressSink = Callable[[Progress], Awaitable[None]]

@@ -14,13 +14,14 @@ import numpy as np
 
 from aggsvc.engine import ErrorSink, ProgressSink
 from aggsvc.engine.batch import Batch
+from aggsvc.engine.choice import ALL, Choice
 from aggsvc.engine.lanes import Lane, Reader
 from aggsvc.engine.names import Names
 from aggsvc.engine.records import Block, BlockReader, Buffer, Stretch
 from aggsvc.engine.row_errors import RowErrors
 from aggsvc.engine.rows import Header, read_header
 from aggsvc.engine.sensor_ids import MIN_SLOTS
-from aggsvc.engine.sift import ALL, Choice, sifting
+from aggsvc.engine.sift import sifting
 from aggsvc.engine.summary import Summary
 from aggsvc.errors import FileRejected
 from aggsvc.model import Progress

@@ -1,12 +1,12 @@
 """Some of a file's readings read again: those of one sensor, or of a stretch of time, or both."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from aggsvc.engine.batch import NO_READING, Batch
-from aggsvc.engine.fields import FIRST_US, LAST_US
+from aggsvc.engine.choice import Choice
 from aggsvc.engine.lanes import Lane, Reader
 from aggsvc.engine.names import Names
 from aggsvc.engine.records import Block
@@ -16,26 +16,6 @@ from aggsvc.engine.sensor_ids import SensorIds
 # Names met while one is looked for are forgotten after so many, which bounds the memory.
 MAX_NAMES = 1 << 16
 WANTED = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Readings of a sensor (None: of any), from one moment up to, not including, another.
-
-    Moments are microseconds since the epoch.
-    """
-
-    sensor_id: str | None = None
-    first_us: int = FIRST_US
-    end_us: int = LAST_US + 1
-
-    @property
-    def is_all(self) -> bool:
-        """Whether every reading is chosen."""
-        return self == ALL
-
-
-ALL = Choice()
 
 
 def sifting(lane: Lane, choice: Choice) -> Lane:

@@ -17,9 +17,9 @@ log = structlog.get_logger()
 class Admission:
     """Lets in at most `max_uploads` at a time, and none where `max_waiting` files wait.
 
-    An upload under way counts as a file that waits, so that there are never more than that.
-    While a store is in trouble (`hold`) only replays are let in, which write nothing.
-    `uploads` says how many are under way.
+    An upload under way counts as a file that waits, so that there are never more than that;
+    `uploads` says how many there are. While a store is in trouble (`hold`) only replays are let in,
+    which write nothing.
     """
 
     def __init__(self, max_uploads: int, max_waiting: int, waiting: Callable[[], int]) -> None:

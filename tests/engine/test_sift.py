@@ -7,8 +7,8 @@ import pytest
 
 from aggsvc.engine import sift
 from aggsvc.engine.aggregate import aggregate
+from aggsvc.engine.choice import Choice
 from aggsvc.engine.fields import read_timestamp
-from aggsvc.engine.sift import Choice
 from aggsvc.model import Aggregates, Progress, RowError
 from tests.engine.conftest import LANES
 
