@@ -50,12 +50,6 @@ SENSORS_FORMAT = Parameter(
     "given, what `Accept` likes better, JSON first.",
 )
 ERRORS_REASON = Parameter("reason", Text(), None, "Only row errors of this reason.")
-SENSORS_FORMAT = Parameter(
-    "format",
-    Choice(("json", "csv"), "json or csv"),
-    "json",
-    "A page in JSON, or all sensors as CSV with a header, without `limit` and `cursor`.",
-)
 SENSOR_SEARCH = Parameter(
     "q", Text(), "", "Only sensors whose id contains this text, in upper or lower case."
 )

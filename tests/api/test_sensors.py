@@ -144,8 +144,8 @@ async def test_all_sensors_come_as_csv_in_the_order_asked_for(sensors: int, clie
 @pytest.mark.parametrize(
     ("query", "says"),
     [
-        ({"format": "xml"}, "json or csv"),
-        ({"format": "csv", "limit": "3"}, "leave out limit"),
+        ({"format": "xml"}, "json, csv or ndjson"),
+        ({"format": "csv", "limit": "3"}, "limit and cursor"),
         ({"format": "csv", "sort": "size"}, "sensor_id"),
     ],
 )
