@@ -26,6 +26,10 @@ ROUTES = (
         described.GET_SENSORS,
     ),
     Call(
+        *("GET", "/files/{file_id}/series", handlers.get_series, "get_series", READ),
+        described.GET_SERIES,
+    ),
+    Call(
         *("GET", "/files/{file_id}/content", handlers.get_content, "get_content", READ),
         described.GET_CONTENT,
     ),
