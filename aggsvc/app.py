@@ -30,6 +30,7 @@ from aggsvc.keys import (
     RECOVERY,
     SERVICE,
     SETTINGS,
+    THROUGHPUT,
     TRANSFERS,
     WORKERS,
 )
@@ -38,6 +39,7 @@ from aggsvc.processor import Processor, ProcessorLimits
 from aggsvc.recovery import Recovery
 from aggsvc.service import Service
 from aggsvc.settings import Settings
+from aggsvc.throughput import Throughput
 from aggsvc.workers import DRAIN_SECONDS, WorkerPool
 from web.pages import setup_pages
 
@@ -117,11 +119,16 @@ async def service(app: web.Application) -> AsyncIterator[None]:
     app[SERVICE] = Service(
         objects, files, opened.queue, events, app[RECOVERY].new_file_id, keys=keys
     )
-    expiring = asyncio.create_task(_expire(keys))
-    yield
-    engine.cancel()
-    expiring.cancel()
-    await asyncio.wait({expiring})
+    app[THROUGHPUT] = Throughput()
+    with app[SERVICE].watch_all() as changes:
+        beside = {
+            asyncio.create_task(_expire(keys)),
+            asyncio.create_task(app[THROUGHPUT].follow(changes)),
+        }
+        yield
+    for task in beside | {engine}:
+        task.cancel()
+    await asyncio.wait(beside)
 
 
 async def _expire(keys: IdempotencyKeys) -> None:

@@ -10,6 +10,7 @@ from aggsvc.http.streams import EventStreams
 from aggsvc.recovery import Recovery
 from aggsvc.service import Service
 from aggsvc.settings import Settings
+from aggsvc.throughput import Throughput
 from aggsvc.workers import WorkerPool
 
 SETTINGS = web.AppKey("SETTINGS", Settings)
@@ -17,6 +18,7 @@ BACKENDS = web.AppKey("BACKENDS", Backends)
 HEALTH = web.AppKey("HEALTH", Health)
 SERVICE = web.AppKey("SERVICE", Service)
 RECOVERY = web.AppKey("RECOVERY", Recovery)
+THROUGHPUT = web.AppKey("THROUGHPUT", Throughput)
 WORKERS = web.AppKey("WORKERS", WorkerPool)
 ADMISSION = web.AppKey("ADMISSION", Admission)
 TRANSFERS = web.AppKey("TRANSFERS", Transfers)
