@@ -12,8 +12,10 @@ help: ## List the targets
 run: .venv/run.stamp ## Install what the service needs, start it and print its address
 	@$(BIN)/python -m aggsvc
 
+TEST_PROCESSES ?= 2
 test: .venv/dev.stamp ## Install what the tests need and run them
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not alone" -n $(TEST_PROCESSES) --dist loadgroup
+	$(BIN)/python -m pytest -m alone
 
 overload-test: .venv/dev.stamp ## Offer ten times the work that can be done, for a minute
 	OVERLOAD_SECONDS=60 $(BIN)/python -m pytest -s --timeout=600 tests/process/test_overload.py

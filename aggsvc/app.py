@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import structlog
 from aiohttp import web
 
-from aggsvc.api.routes import ROUTES
+from aggsvc.api import setup_api
 from aggsvc.backends import keys_table, open_backends, state_table
 from aggsvc.engine import load_engine
 from aggsvc.errors import StoreUnavailable
@@ -19,7 +19,6 @@ from aggsvc.health import Health
 from aggsvc.http.admission import Admission
 from aggsvc.http.pace import Transfers
 from aggsvc.http.problems import problem_middleware
-from aggsvc.http.routing import add_routes
 from aggsvc.http.streams import EventStreams
 from aggsvc.idempotency import IdempotencyKeys
 from aggsvc.keys import (
@@ -68,7 +67,7 @@ def create_app(settings: Settings) -> web.Application:
     app[SETTINGS] = settings
     app[EVENT_STREAMS] = EventStreams()
     app[TRANSFERS] = Transfers()
-    add_routes(app, ROUTES)
+    setup_api(app)
     setup_pages(app)
     app.cleanup_ctx.extend((engine_threads, backends, service, recovery, workers))
     app.on_shutdown.append(end_event_streams)

@@ -20,8 +20,11 @@ from aggsvc.filetable import FileTable, RecordPage
 from aggsvc.idempotency import IdempotencyKeys
 from aggsvc.model import FileRecord, Job, SensorStatistics, Status, utc_now
 from aggsvc.objects import FileObjects
-from aggsvc.ports import JobQueue, StoredObject
+from aggsvc.ports import FILES_SCHEMA, JobQueue, StoredObject
 from aggsvc.sensorstore import SensorStore
+
+# What a listing of files can be sorted by.
+FILE_SORTS = (FILES_SCHEMA.order, FILES_SCHEMA.status, *FILES_SCHEMA.sorts)
 
 log = structlog.get_logger()
 

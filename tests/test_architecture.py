@@ -61,7 +61,14 @@ MAY_IMPORT = {
         "aggsvc.workers",
     },
     "aggsvc.http": {"aggsvc.keys", "aggsvc.service", "aggsvc.events"},
-    "aggsvc.api": {"aggsvc.http", "aggsvc.keys", "aggsvc.service"},
+    # The last two for the types of what it answers.
+    "aggsvc.api": {
+        "aggsvc.http",
+        "aggsvc.keys",
+        "aggsvc.service",
+        "aggsvc.events",
+        "aggsvc.health",
+    },
     "web": {"aggsvc.http", "aggsvc.keys", "aggsvc.service", "aggsvc.throughput"},
     "cli": {"aggsvc.engine"},
     "aggsvc.app": EVERYTHING,

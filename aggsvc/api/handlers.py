@@ -1,6 +1,5 @@
 """The API's handlers: each reads its request, asks the service, and shows the answer."""
 
-import re
 from collections.abc import AsyncIterable
 from http import HTTPStatus
 from urllib.parse import quote
@@ -8,16 +7,25 @@ from urllib.parse import quote
 import structlog
 from aiohttp import web
 
+from aggsvc.api.openapi import DOCUMENT
+from aggsvc.api.parameters import (
+    CURSOR,
+    ERRORS_FORMAT,
+    FILE_ID,
+    FILE_LIMIT,
+    FILE_SORT,
+    IDEMPOTENCY_KEY,
+    SEARCH,
+    SENSOR_LIMIT,
+    SENSOR_SORT,
+    STATUS,
+)
 from aggsvc.api.views import errors_as_csv, json_response, listed_view, record_view
-from aggsvc.errors import AggsvcError, InvalidRequest
+from aggsvc.errors import AggsvcError
 from aggsvc.http.uploads import open_upload
 from aggsvc.keys import ADMISSION, EVENT_STREAMS, HEALTH, SERVICE, SETTINGS, TRANSFERS
 from aggsvc.model import Status
 
-DEFAULT_LIMIT = 50
-MAX_FILES = 200
-MAX_SENSORS = 1000
-IDEMPOTENCY_KEY = re.compile("[!-~]{1,255}")
 # A client that takes an answer more slowly than uploads may come is waited for as long as this:
 # somebody may be reading it page by page.
 READING_SECONDS = 600.0
@@ -27,7 +35,7 @@ log = structlog.get_logger()
 
 async def submit_file(request: web.Request) -> web.Response:
     """POST /files."""
-    key = _idempotency_key(request)
+    key = IDEMPOTENCY_KEY.of(request)
     async with open_upload(request) as upload:
         sent = await request.app[SERVICE].submit_once(key, upload.filename, upload.chunks)
     headers = {"Location": f"/files/{sent.record.file_id}"}
@@ -38,29 +46,27 @@ async def submit_file(request: web.Request) -> web.Response:
 
 async def list_files(request: web.Request) -> web.Response:
     """GET /files."""
-    query = request.query
+    status = STATUS.of(request)
     page = await request.app[SERVICE].list(
-        status=_status(query.get("status")),
-        search=query.get("q", ""),
-        sort=query.get("sort", ""),
-        limit=_limit(query.get("limit"), MAX_FILES),
-        cursor=query.get("cursor") or None,
+        status=Status(status) if status else None,
+        search=SEARCH.of(request),
+        sort=FILE_SORT.of(request),
+        limit=FILE_LIMIT.of(request),
+        cursor=CURSOR.of(request) or None,
     )
     return json_response({"items": list(map(listed_view, page.items)), "next_cursor": page.cursor})
 
 
 async def get_file(request: web.Request) -> web.Response:
     """GET /files/{file_id}."""
-    return json_response(record_view(await request.app[SERVICE].get(_file_id(request))))
+    return json_response(record_view(await request.app[SERVICE].get(FILE_ID.of(request))))
 
 
 async def get_errors(request: web.Request) -> web.StreamResponse:
     """GET /files/{file_id}/errors."""
     service = request.app[SERVICE]
-    wanted = request.query.get("format", "ndjson")
-    if wanted not in ("ndjson", "csv"):
-        raise InvalidRequest(f"format={wanted}: it is ndjson or csv")
-    record = await service.get(_file_id(request))
+    wanted = ERRORS_FORMAT.of(request)
+    record = await service.get(FILE_ID.of(request))
     headers = {"Content-Disposition": _attachment(f"{record.filename}.errors.{wanted}")}
     async with service.open_errors(record) as lines:
         if wanted == "csv":
@@ -71,12 +77,11 @@ async def get_errors(request: web.Request) -> web.StreamResponse:
 
 async def get_sensors(request: web.Request) -> web.Response:
     """GET /files/{file_id}/sensors."""
-    query = request.query
     page = await request.app[SERVICE].sensors(
-        _file_id(request),
-        sort=query.get("sort", ""),
-        limit=_limit(query.get("limit"), MAX_SENSORS),
-        cursor=query.get("cursor") or None,
+        FILE_ID.of(request),
+        sort=SENSOR_SORT.of(request),
+        limit=SENSOR_LIMIT.of(request),
+        cursor=CURSOR.of(request) or None,
     )
     return json_response({"items": page.items, "next_cursor": page.cursor})
 
@@ -84,7 +89,7 @@ async def get_sensors(request: web.Request) -> web.Response:
 async def get_content(request: web.Request) -> web.StreamResponse:
     """GET /files/{file_id}/content."""
     service = request.app[SERVICE]
-    record = await service.get(_file_id(request))
+    record = await service.get(FILE_ID.of(request))
     headers = {
         "Content-Disposition": _attachment(record.filename),
         "Content-Length": str(record.size_bytes),
@@ -96,20 +101,20 @@ async def get_content(request: web.Request) -> web.StreamResponse:
 
 async def delete_file(request: web.Request) -> web.Response:
     """DELETE /files/{file_id}."""
-    await request.app[SERVICE].delete(_file_id(request))
+    await request.app[SERVICE].delete(FILE_ID.of(request))
     return web.Response(status=HTTPStatus.NO_CONTENT)
 
 
 async def reprocess_file(request: web.Request) -> web.Response:
     """POST /files/{file_id}/reprocess."""
     request.app[ADMISSION].job()
-    record = await request.app[SERVICE].reprocess(_file_id(request))
+    record = await request.app[SERVICE].reprocess(FILE_ID.of(request))
     return json_response(record_view(record), status=HTTPStatus.ACCEPTED)
 
 
 async def file_events(request: web.Request) -> web.StreamResponse:
     """GET /files/{file_id}/events: the state now, then each change; ends with the file's end."""
-    async with request.app[SERVICE].watch(_file_id(request)) as events:
+    async with request.app[SERVICE].watch(FILE_ID.of(request)) as events:
         return await request.app[EVENT_STREAMS].send(request, events)
 
 
@@ -122,13 +127,25 @@ async def all_events(request: web.Request) -> web.StreamResponse:
 async def health(request: web.Request) -> web.Response:
     """GET /health: 200 while every part works, else 503."""
     report = await request.app[HEALTH].report()
-    status = HTTPStatus.OK if report["status"] == "ok" else HTTPStatus.SERVICE_UNAVAILABLE
+    status = HTTPStatus.OK if report.status == "ok" else HTTPStatus.SERVICE_UNAVAILABLE
     return json_response(report, status=status)
 
 
 async def health_live(_request: web.Request) -> web.Response:
     """GET /health/live: 200 while the process answers."""
     return json_response({"status": "ok"})
+
+
+async def openapi(request: web.Request) -> web.Response:
+    """GET /openapi.json: the calls of the API, described."""
+    document = request.app[DOCUMENT]
+    answer = web.Response(headers={"Cache-Control": "no-cache"})
+    answer.etag = document.etag
+    if any(each.value in (document.etag, "*") for each in request.if_none_match or ()):
+        answer.set_status(HTTPStatus.NOT_MODIFIED)
+    else:
+        answer.body, answer.content_type = document.body, "application/json"
+    return answer
 
 
 async def _stream(
@@ -157,35 +174,3 @@ async def _stream(
 
 def _attachment(filename: str) -> str:
     return f"attachment; filename*=UTF-8''{quote(filename, safe='')}"
-
-
-def _idempotency_key(request: web.Request) -> str | None:
-    match request.headers.getall("Idempotency-Key", []):
-        case []:
-            return None
-        case [key] if IDEMPOTENCY_KEY.fullmatch(key):
-            return key
-    raise InvalidRequest(
-        "the Idempotency-Key is not one key of 1 to 255 visible ASCII characters, such as a UUID"
-    )
-
-
-def _file_id(request: web.Request) -> str:
-    return request.match_info["file_id"]
-
-
-def _status(text: str | None) -> Status | None:
-    if not text:
-        return None
-    try:
-        return Status(text)
-    except ValueError:
-        raise InvalidRequest(f"status={text[:40]!r}: it is one of {', '.join(Status)}") from None
-
-
-def _limit(text: str | None, most: int) -> int:
-    if text is None:
-        return DEFAULT_LIMIT
-    if text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= most:
-        return int(text)
-    raise InvalidRequest(f"limit={text[:40]!r}: it is a number from 1 to {most}")

@@ -1,21 +1,44 @@
-"""The API's routes, in one table."""
+"""The API's calls, in one table: each with its handler, its need and its description."""
 
+from aggsvc.api import descriptions as described
 from aggsvc.api import handlers
-from aggsvc.http.routing import Route, Scope
+from aggsvc.http.routing import Call, Scope
 
 READ, WRITE = Scope.READ, Scope.WRITE
 
 ROUTES = (
-    Route("POST", "/files", handlers.submit_file, "submit_file", WRITE, takes_files=True),
-    Route("GET", "/files", handlers.list_files, "list_files", READ),
-    Route("GET", "/files/{file_id}", handlers.get_file, "get_file", READ),
-    Route("DELETE", "/files/{file_id}", handlers.delete_file, "delete_file", WRITE),
-    Route("GET", "/files/{file_id}/errors", handlers.get_errors, "get_errors", READ),
-    Route("GET", "/files/{file_id}/sensors", handlers.get_sensors, "get_sensors", READ),
-    Route("GET", "/files/{file_id}/content", handlers.get_content, "get_content", READ),
-    Route("GET", "/files/{file_id}/events", handlers.file_events, "file_events", READ),
-    Route("POST", "/files/{file_id}/reprocess", handlers.reprocess_file, "reprocess_file", WRITE),
-    Route("GET", "/events", handlers.all_events, "all_events", READ),
-    Route("GET", "/health", handlers.health, "health", None),
-    Route("GET", "/health/live", handlers.health_live, "health_live", None),
+    Call(
+        *("POST", "/files", handlers.submit_file, "submit_file", WRITE, described.SUBMIT_FILE),
+        takes_files=True,
+    ),
+    Call("GET", "/files", handlers.list_files, "list_files", READ, described.LIST_FILES),
+    Call("GET", "/files/{file_id}", handlers.get_file, "get_file", READ, described.GET_FILE),
+    Call(
+        *("DELETE", "/files/{file_id}", handlers.delete_file, "delete_file", WRITE),
+        described.DELETE_FILE,
+    ),
+    Call(
+        *("GET", "/files/{file_id}/errors", handlers.get_errors, "get_errors", READ),
+        described.GET_ERRORS,
+    ),
+    Call(
+        *("GET", "/files/{file_id}/sensors", handlers.get_sensors, "get_sensors", READ),
+        described.GET_SENSORS,
+    ),
+    Call(
+        *("GET", "/files/{file_id}/content", handlers.get_content, "get_content", READ),
+        described.GET_CONTENT,
+    ),
+    Call(
+        *("GET", "/files/{file_id}/events", handlers.file_events, "file_events", READ),
+        described.FILE_EVENTS,
+    ),
+    Call(
+        *("POST", "/files/{file_id}/reprocess", handlers.reprocess_file, "reprocess_file", WRITE),
+        described.REPROCESS_FILE,
+    ),
+    Call("GET", "/events", handlers.all_events, "all_events", READ, described.ALL_EVENTS),
+    Call("GET", "/health", handlers.health, "health", None, described.HEALTH),
+    Call("GET", "/health/live", handlers.health_live, "health_live", None, described.HEALTH_LIVE),
+    Call("GET", "/openapi.json", handlers.openapi, "openapi", None, described.OPENAPI),
 )

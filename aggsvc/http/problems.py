@@ -1,6 +1,7 @@
 """Errors as RFC 9457 problem details: one middleware maps ours and aiohttp's."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import cast
 
@@ -81,9 +82,19 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         return problem(HTTPStatus.INTERNAL_SERVER_ERROR, INTERNAL)
 
 
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What was wrong, where, and what would be right, as RFC 9457 has it."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
 def problem(status: HTTPStatus, detail: str) -> web.Response:
     """A problem details answer with that one sentence."""
-    body = {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail}
+    body = Problem("about:blank", status.phrase, status, detail)
     return web.Response(
         status=status,
         body=orjson.dumps(body, option=orjson.OPT_APPEND_NEWLINE),
@@ -113,7 +124,7 @@ def refusal(request: web.Request, error: AggsvcError) -> tuple[HTTPStatus, str]:
 
     What only the operator may know, such as the paths of files, is logged instead.
     """
-    status = status_of(error)
+    status = status_of(type(error))
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
         log.error("request broke", method=request.method, path=request.path, exc_info=error)
         return status, INTERNAL
@@ -123,9 +134,9 @@ def refusal(request: web.Request, error: AggsvcError) -> tuple[HTTPStatus, str]:
     return status, str(error)
 
 
-def status_of(error: AggsvcError) -> HTTPStatus:
-    """The status that answers an error of ours; one that no client can cause is 500."""
-    known = (STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
+def status_of(kind: type[AggsvcError]) -> HTTPStatus:
+    """The status that answers errors of this kind; where no client can cause them, 500."""
+    known = (STATUSES[base] for base in kind.__mro__ if base in STATUSES)
     return next(known, HTTPStatus.INTERNAL_SERVER_ERROR)
 
 

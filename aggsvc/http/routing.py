@@ -1,10 +1,12 @@
-"""Routes as data: what answers them, and what a caller must be allowed."""
+"""Routes as data: what answers them, what a caller must be allowed, and what a call is."""
 
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from aiohttp import web
+
+from aggsvc.http.operations import Operation
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -29,22 +31,38 @@ class Route:
     handler: Handler
     name: str
     needs: Scope | None
-    takes_files: bool = False
+    takes_files: bool = field(default=False, kw_only=True)
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """What the handler makes of the request."""
+        return await self.handler(request)
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Route):
+    """A route of the API, which is not without its description."""
+
+    operation: Operation
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """What the handler makes of the request, which has no parameter but those described."""
+        self.operation.check(request)
+        return await self.handler(request)
 
 
 def add_routes(app: web.Application, routes: Iterable[Route]) -> None:
     """Have the app answer these routes."""
     for route in routes:
         if route.method == "GET":
-            app.router.add_get(route.path, route.handler, name=route.name)  # and HEAD
+            app.router.add_get(route.path, route.answer, name=route.name)  # and HEAD
         elif route.takes_files:
             app.router.add_route(
-                *(route.method, route.path, route.handler),
+                *(route.method, route.path, route.answer),
                 name=route.name,
                 expect_handler=no_continue_yet,
             )
         else:
-            app.router.add_route(route.method, route.path, route.handler, name=route.name)
+            app.router.add_route(route.method, route.path, route.answer, name=route.name)
 
 
 async def no_continue_yet(_request: web.Request) -> None:

@@ -71,7 +71,7 @@ async def endlessly(connection: Raw) -> None:
         await connection.send(chunked(GOOD_ROW * 1_000))
 
 
-@pytest.mark.parametrize("path", ["/files", "/files?x=1"])
+@pytest.mark.parametrize("path", ["/files", "/files?"])
 async def test_a_length_that_is_too_large_is_refused_before_the_body(
     path: str, make_client: MakeClient
 ) -> None:

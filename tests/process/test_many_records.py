@@ -9,6 +9,7 @@ from pathlib import Path
 
 import aiohttp
 import orjson
+import pytest
 
 from mocks.lines import seal, unseal
 from tests.process.conftest import ServerProcess, finished, listed, upload
@@ -52,6 +53,7 @@ def bytes_of(pid: int) -> int:
     return int(found[1]) * 1024
 
 
+@pytest.mark.alone
 async def test_100_000_records_are_ready_within_5_seconds_and_480_mb(
     server: ServerProcess, http: aiohttp.ClientSession
 ) -> None:

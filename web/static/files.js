@@ -66,7 +66,7 @@ function announceFound(event) {
 }
 
 document.addEventListener("change", choose);
-document.addEventListener("htmx:afterSettle", afterSwap);
+document.addEventListener("htmx:afterSwap", afterSwap);
 document.addEventListener("htmx:configRequest", dropEmpty);
 document.addEventListener("htmx:afterRequest", announceFound);
 setInterval(() => {

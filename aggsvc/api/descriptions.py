@@ -1,0 +1,172 @@
+"""The API's calls, described."""
+
+from http import HTTPStatus
+from typing import Any
+
+from aggsvc.api.answers import Alive, File, FilePage, SensorPage
+from aggsvc.api.parameters import (
+    CURSOR,
+    ERRORS_FORMAT,
+    FILE_ID,
+    FILE_LIMIT,
+    FILE_SORT,
+    IDEMPOTENCY_KEY,
+    SEARCH,
+    SENSOR_LIMIT,
+    SENSOR_SORT,
+    STATUS,
+)
+from aggsvc.errors import (
+    Conflict,
+    KeyReused,
+    NotFound,
+    StoreFull,
+    TooLarge,
+    TooSlow,
+    UnknownExpectation,
+)
+from aggsvc.health import HealthReport
+from aggsvc.http.operations import Answer, Header, Operation
+
+JSON, NDJSON, CSV = "application/json", "application/x-ndjson", "text/csv"
+EVENT_STREAM = "text/event-stream"
+OK, ACCEPTED = HTTPStatus.OK, HTTPStatus.ACCEPTED
+
+ATTACHMENT = Header("Content-Disposition", "The name to save it under.")
+
+SUBMIT_FILE = Operation(
+    "files",
+    "Upload a CSV file",
+    (
+        Answer(
+            ACCEPTED,
+            "The file is kept, and waits to be processed.",
+            {JSON: File},
+            (
+                Header("Location", "Where the record is.", pattern="^/files/.+$"),
+                Header(
+                    "Idempotency-Replayed",
+                    "There if an earlier request with this key had made the file.",
+                    required=False,
+                    pattern="^true$",
+                ),
+            ),
+            leads_to_file=True,
+        ),
+    ),
+    (IDEMPOTENCY_KEY,),
+    (Conflict, KeyReused, StoreFull, TooLarge, TooSlow, UnknownExpectation),
+    "One file a request, as the multipart field `file`, neither compressed nor encoded. Other "
+    "fields are read past. With `Expect: 100-continue` an upload is refused before its body is "
+    "sent.",
+)
+LIST_FILES = Operation(
+    "files",
+    "List the files",
+    (Answer(OK, "One page of files.", {JSON: FilePage}),),
+    (STATUS, SEARCH, FILE_SORT, FILE_LIMIT, CURSOR),
+)
+GET_FILE = Operation(
+    "files",
+    "Get a file's record",
+    (Answer(OK, "The record as it is now.", {JSON: File}),),
+    (FILE_ID,),
+    (NotFound,),
+)
+DELETE_FILE = Operation(
+    "files",
+    "Delete a file",
+    (Answer(HTTPStatus.NO_CONTENT, "The upload, its record and its reports are gone."),),
+    (FILE_ID,),
+    (NotFound, Conflict),
+    "At any time, also while the file is processed.",
+)
+GET_ERRORS = Operation(
+    "results",
+    "Get every row error",
+    (
+        Answer(
+            OK,
+            "The row errors in the order of the file: a RowError in JSON a line, or a row of CSV.",
+            {NDJSON: str, CSV: str},
+            (ATTACHMENT,),
+        ),
+    ),
+    (FILE_ID, ERRORS_FORMAT),
+    (NotFound, Conflict),
+)
+GET_SENSORS = Operation(
+    "results",
+    "List the statistics of each sensor",
+    (Answer(OK, "One page of sensors.", {JSON: SensorPage}),),
+    (FILE_ID, SENSOR_SORT, SENSOR_LIMIT, CURSOR),
+    (NotFound, Conflict),
+    "Equal ones go by `sensor_id`, in the order of its UTF-8 bytes.",
+)
+GET_CONTENT = Operation(
+    "files",
+    "Get the upload itself",
+    (Answer(OK, "The upload, byte for byte.", {CSV: str}, (ATTACHMENT,)),),
+    (FILE_ID,),
+    (NotFound,),
+)
+FILE_EVENTS = Operation(
+    "events",
+    "Follow one file",
+    (
+        Answer(
+            OK,
+            "Server-sent events: the state now, then each change until the file is done. The "
+            "`data` of each is a FileEvent, or a FileDeleted, which is the last.",
+            {EVENT_STREAM: str},
+        ),
+    ),
+    (FILE_ID,),
+    (NotFound,),
+)
+REPROCESS_FILE = Operation(
+    "files",
+    "Process a file again",
+    (Answer(ACCEPTED, "The old result is gone, and the file waits.", {JSON: File}),),
+    (FILE_ID,),
+    (NotFound, Conflict),
+)
+ALL_EVENTS = Operation(
+    "events",
+    "Follow all files",
+    (
+        Answer(
+            OK,
+            "Server-sent events: every change from now on, without an end. The `data` of each is a "
+            "FileEvent, a FileDeleted, or a Missed, which says that some were dropped for a reader "
+            "that is too slow.",
+            {EVENT_STREAM: str},
+        ),
+    ),
+)
+HEALTH = Operation(
+    "service",
+    "Ask how the service is",
+    (
+        Answer(OK, "Every part works.", {JSON: HealthReport}),
+        Answer(HTTPStatus.SERVICE_UNAVAILABLE, "A part does not work.", {JSON: HealthReport}),
+    ),
+)
+HEALTH_LIVE = Operation(
+    "service",
+    "Ask whether the process lives",
+    (Answer(OK, "It does.", {JSON: Alive}),),
+)
+OPENAPI = Operation(
+    "service",
+    "Get this description",
+    (
+        Answer(
+            OK,
+            "The calls of the API, as OpenAPI 3.1.",
+            {JSON: dict[str, Any]},
+            (Header("ETag", "Changes with the description."),),
+        ),
+        Answer(HTTPStatus.NOT_MODIFIED, "It is still the one that `If-None-Match` names."),
+    ),
+)

@@ -1,0 +1,183 @@
+"""GET /openapi.json: OpenAPI 3.1 of every call, true of what is answered."""
+
+import copy
+import re
+from typing import Any
+
+import orjson
+import pytest
+from aiohttp import ClientResponse
+from openapi_schema_validator import OAS31Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from aggsvc.api import setup_api
+from aggsvc.api.openapi import describe
+from aggsvc.api.parameters import FILE_ID, SENSOR_SORT
+from aggsvc.api.routes import ROUTES
+from aggsvc.engine.sensors import SORTS
+from aggsvc.http.operations import Operation
+from aggsvc.http.routing import Call
+from tests.api.conftest import Client
+from tests.api.helpers import (
+    assert_problem,
+    body,
+    json_of,
+    part,
+    post,
+    processed,
+    settled,
+    upload,
+)
+from tests.conftest import BAD_ROW, GOOD_ROW, HEADER
+
+DOCUMENT = describe(ROUTES)
+# What people look at, and what belongs to it, is no part of the API.
+PAGES = re.compile("/|/(ui|static)(/.*)?")
+ENDLESS = ("/events",)
+
+
+def closed(schema: Any) -> Any:
+    """The schema, by which no object has a member that it does not name."""
+    if isinstance(schema, list):
+        return [closed(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    inner = {name: closed(value) for name, value in schema.items()}
+    return {"additionalProperties": False} | inner if "properties" in inner else inner
+
+
+SCHEMAS = {"components": {"schemas": closed(copy.deepcopy(DOCUMENT["components"]["schemas"]))}}
+
+
+def validate(value: Any, schema: Any) -> None:
+    OAS31Validator(schema | SCHEMAS).validate(value)
+
+
+async def assert_as_described(answer: ClientResponse, method: str, path: str) -> Any:
+    """The answer is one that the document tells: status, fields, media type and content."""
+    told = DOCUMENT["paths"][path][method.lower()]["responses"][str(answer.status)]
+    for name, header in told.get("headers", {}).items():
+        if header["required"] or name in answer.headers:
+            validate(answer.headers[name], header["schema"])
+    if "content" not in told:
+        assert await answer.read() == b""
+        return None
+    schema = told["content"][answer.content_type]["schema"]
+    is_json = answer.content_type in ("application/json", "application/problem+json")
+    value = await json_of(answer) if is_json else (await answer.read()).decode()
+    validate(value, schema)
+    return value
+
+
+def test_the_document_is_openapi_3_1() -> None:
+    assert list(OpenAPIV31SpecValidator(DOCUMENT).iter_errors()) == []
+
+
+async def test_every_route_but_those_of_the_pages_is_described(client: Client) -> None:
+    """Whoever adds a route adds its description."""
+    routes = {
+        (route.method.lower(), route.resource.canonical)
+        for route in client.app.router.routes()
+        if route.resource is not None and route.method not in ("HEAD", "OPTIONS")
+    }
+    wanted = {(method, path) for method, path in routes if not PAGES.fullmatch(path)}
+    paths: dict[str, Any] = DOCUMENT["paths"]
+    assert {(method, path) for path, calls in paths.items() for method in calls} == wanted
+
+
+def test_a_call_without_a_description_cannot_be_made() -> None:
+    """The table's rows take it, so that none is forgotten."""
+    with pytest.raises(TypeError, match="operation"):
+        Call("GET", "/new", setup_api, "new", None)  # type: ignore[call-arg, arg-type]
+    assert all(isinstance(call.operation, Operation) for call in ROUTES)
+
+
+async def test_each_call_answers_as_it_is_described(client: Client) -> None:
+    """No member of an answer is left undescribed, and none that is described is not there."""
+    answer = await post(client, body(part(HEADER + GOOD_ROW + BAD_ROW)))
+    file_id = (await assert_as_described(answer, "POST", "/files"))["file_id"]
+    await settled(client, file_id)
+    for data in (b"no header\n", HEADER, HEADER + BAD_ROW):
+        await processed(client, data)
+    reading = [call for call in ROUTES if call.method == "GET" and call.path not in ENDLESS]
+    changing = [
+        call for method in ("POST", "DELETE") for call in of_a_file() if call.method == method
+    ]
+    for call in (*reading, *changing):
+        answer = await client.request(call.method, call.path.format(file_id=file_id))
+        assert answer.ok, (call.name, await answer.text())
+        await assert_as_described(answer, call.method, call.path)
+
+
+def of_a_file() -> list[Call]:
+    return [call for call in ROUTES if FILE_ID in call.operation.parameters]
+
+
+async def test_each_row_error_is_as_it_is_described(client: Client) -> None:
+    record = await processed(client, HEADER + BAD_ROW + b"a,b\n")
+    text = await (await client.get(f"/files/{record['file_id']}/errors")).read()
+    errors = [orjson.loads(line) for line in text.splitlines()]
+    assert len(errors) == 2
+    for error in errors:
+        validate(error, {"$ref": "#/components/schemas/RowError"})
+
+
+async def test_each_event_is_as_it_is_described(client: Client) -> None:
+    async with client.get("/events") as answer:
+        record = await upload(client, HEADER + GOOD_ROW)
+        told = DOCUMENT["paths"]["/events"]["get"]["responses"]["200"]
+        assert answer.content_type in told["content"]
+        await answer.content.readuntil(b"data: ")
+        event = orjson.loads(await answer.content.readline())
+        assert event["file_id"] == record["file_id"]
+        validate(event, {"$ref": "#/components/schemas/FileEvent"})
+
+
+async def test_each_call_refuses_as_it_is_described(client: Client) -> None:
+    for call in ROUTES:
+        path = call.path.format(file_id="nobody")
+        answer = await client.request(call.method, path, params={"nonsense": "1"})
+        await assert_as_described(answer, call.method, call.path)
+        await assert_problem(answer, 400, "'nonsense'")
+    for call in of_a_file():
+        answer = await client.request(call.method, call.path.format(file_id="nobody"))
+        await assert_as_described(answer, call.method, call.path)
+        await assert_problem(answer, 404, "'nobody'")
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("limit=1&limit=2", "limit is there more than once"),
+        ("stauts=failed", "there is status, q, sort, limit, cursor"),
+        ("q=a&q=a", "q is there more than once"),
+    ],
+)
+async def test_a_parameter_that_is_not_known_or_there_twice_is_refused(
+    query: str, says: str, client: Client
+) -> None:
+    """A slip in a name would otherwise list what was not asked for."""
+    await assert_problem(await client.get(f"/files?{query}"), 400, says)
+
+
+def test_sensors_can_be_sorted_by_all_that_the_engine_sorts_them_by() -> None:
+    assert {word.lstrip("-") for word in SENSOR_SORT.kind.words} - {""} == set(SORTS)
+
+
+async def test_the_document_is_sent_again_only_if_it_has_changed(client: Client) -> None:
+    answer = await client.get("/openapi.json")
+    assert orjson.loads(await answer.read()) == DOCUMENT
+    assert answer.headers["Cache-Control"] == "no-cache"
+    etag = answer.headers["ETag"]
+    for known in (etag, f"W/{etag}", f'"other", {etag}', "*"):
+        again = await client.get("/openapi.json", headers={"If-None-Match": known})
+        assert (again.status, await again.read()) == (304, b"")
+        assert again.headers["ETag"] == etag
+    other = await client.get("/openapi.json", headers={"If-None-Match": '"other"'})
+    assert other.status == 200
+
+
+async def test_each_call_of_a_file_can_be_made_with_what_an_upload_is_answered() -> None:
+    """Whoever generates calls gets from an upload to all that can be done with it."""
+    links = DOCUMENT["paths"]["/files"]["post"]["responses"]["202"]["links"]
+    assert {link["operationId"] for link in links.values()} == {call.name for call in of_a_file()}
