@@ -16,7 +16,7 @@ from aggsvc.keys import ADMISSION, SERVICE, THROUGHPUT
 from aggsvc.model import Status
 from web.render import FOLDER, render
 
-LIMITS = (25, 50, 100, 200)
+LIMITS = (25, 50, 100)
 SAMPLE = FOLDER / "samples/readings.csv"
 # A status with any file at all has at least this share of the bar, in percent.
 LEAST_SHARE = 1.5

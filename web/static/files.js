@@ -44,10 +44,29 @@ function restoreChosen() {
 }
 
 function afterSwap(event) {
-  if (event.target.id !== "files" && event.detail.target?.id !== "files") return;
-  document.getElementById("search").hidden =
-    document.getElementById("files").dataset.total === "0";
+  if (event.target.id !== "files") return;
+  document.getElementById("search").hidden = document.getElementById("no-files") !== null;
   restoreChosen();
+}
+
+// What a person asks for comes before what is fetched anew by itself, whichever answer is first.
+const isRefresh = (event) => event.detail.requestConfig.elt.id === "files";
+const queryOf = (address) => new URL(address).searchParams.toString();
+let asked = 0;
+
+function beforeRequest(event) {
+  if (!isRefresh(event)) asked += 1;
+  else if (asked > 0) event.preventDefault();
+}
+
+function afterRequest(event) {
+  if (!isRefresh(event)) asked -= 1;
+}
+
+function beforeSwap(event) {
+  if (!isRefresh(event)) return;
+  const isOld = queryOf(event.detail.xhr.responseURL) !== queryOf(location.href);
+  if (asked > 0 || isOld) event.detail.shouldSwap = false;
 }
 
 // An address says only what is not as it is anyway.
@@ -67,6 +86,9 @@ function announceFound(event) {
 
 document.addEventListener("change", choose);
 document.addEventListener("htmx:afterSwap", afterSwap);
+document.addEventListener("htmx:beforeRequest", beforeRequest);
+document.addEventListener("htmx:afterRequest", afterRequest);
+document.addEventListener("htmx:beforeSwap", beforeSwap);
 document.addEventListener("htmx:configRequest", dropEmpty);
 document.addEventListener("htmx:afterRequest", announceFound);
 setInterval(() => {
