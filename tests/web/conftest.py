@@ -1,6 +1,7 @@
 """The pages in a real browser: Debian's chromium, driven by Playwright, one for all tests."""
 
 import asyncio
+import io
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -76,7 +77,7 @@ class Site:
     async def upload(self, data: bytes, name: str = "readings.csv") -> str:
         """Upload the bytes under that name; returns the file's id."""
         form = aiohttp.FormData()
-        form.add_field("file", data, filename=name)
+        form.add_field("file", io.BytesIO(data), filename=name)
         async with self.http.post(f"{self.url}/files", data=form) as answer:
             assert answer.status == 202
             return str((await answer.json())["file_id"])

@@ -66,8 +66,8 @@ async def test_a_file_is_processed_again_and_deleted_on_its_page(
 async def test_a_long_file_is_watched_to_its_end_on_its_page(
     open_page: OpenPage, site: Site
 ) -> None:
-    rows = b"".join(b"s,2025-10-01T00:00:00Z,%d\n" % row for row in range(2_000_000))
+    rows = b"".join(b"s,2025-10-01T00:00:00Z,%d\n" % row for row in range(500_000))
     file_id = await site.upload(b"sensor_id,timestamp,value\n" + rows)
     async with open_page(f"/ui/files/{file_id}") as page:
         await expect(page.get_by_text("processed", exact=True)).to_be_visible(timeout=30_000)
-        await expect(page.locator("dl")).to_contain_text("2,000,000")
+        await expect(page.locator("dl")).to_contain_text("500,000")

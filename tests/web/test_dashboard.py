@@ -266,7 +266,7 @@ async def test_without_javascript_all_but_the_live_updates_works(
         await expect(page.locator("#notice")).to_have_text("2 files deleted")
         await wait_for_names(page, "partial.csv")
         await page.get_by_role("button", name="Delete").click()
-        await expect(page.get_by_role("alert")).to_contain_text("no file was selected")
+        await expect(page.get_by_role("alert")).to_contain_text("No file was selected")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
