@@ -99,6 +99,10 @@ class FileTable:
             if cursor is None:
                 return
 
+    async def check(self) -> None:
+        """Raise StoreUnavailable unless records can be read and written."""
+        await self._table.check()
+
     async def count_by_status(self) -> dict[str, int]:
         """How many files there are of each status."""
         return await self._table.count_by_status(self._name)

@@ -5,8 +5,11 @@ from typing import Literal
 
 import structlog
 
-from aggsvc.errors import StoreUnavailable
-from aggsvc.ports import JobQueue, MetadataTable, ObjectStore
+from aggsvc.errors import StoreUnavailable, TokensUnreadable
+from aggsvc.filetable import FileTable
+from aggsvc.objects import FileObjects
+from aggsvc.ports import JobQueue
+from aggsvc.tokens import LiveTokens
 from aggsvc.workers import WorkerPool
 
 State = Literal["ok", "unavailable"]
@@ -49,20 +52,48 @@ class HealthReport:
     workers: WorkersHealth
 
 
+@dataclass(frozen=True, slots=True)
+class AccessHealth:
+    """Whether tokens can be told from others; while not, everybody is refused."""
+
+    status: State
+    detail: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class GuardedReport(HealthReport):
+    """The same of a service that asks everybody for a token."""
+
+    access: AccessHealth
+
+
+@dataclass(frozen=True, slots=True)
+class HealthSummary:
+    """What anybody may know of such a service."""
+
+    status: State
+
+
 class Health:
     """Asks every part how it is."""
 
     def __init__(
-        self, objects: ObjectStore, table: MetadataTable, queue: JobQueue, workers: WorkerPool
+        self,
+        objects: FileObjects,
+        files: FileTable,
+        queue: JobQueue,
+        workers: WorkerPool,
+        tokens: LiveTokens | None,
     ) -> None:
         self._objects = objects
-        self._table = table
+        self._files = files
         self._queue = queue
         self._workers = workers
+        self._tokens = tokens
 
     async def report(self) -> HealthReport:
         """The state of each part."""
-        objects, table = await _state(self._objects), await _state(self._table)
+        objects, table = await _state(self._objects), await _state(self._files)
         workers = WorkersHealth(
             "ok" if self._workers.is_healthy else "unavailable",
             alive=self._workers.alive,
@@ -70,10 +101,22 @@ class Health:
             waiting=self._queue.depth(),
         )
         well = all(part.status == "ok" for part in (objects, table, workers))
-        return HealthReport("ok" if well else "unavailable", objects, table, workers)
+        if self._tokens is None:
+            return HealthReport("ok" if well else "unavailable", objects, table, workers)
+        access = _access(self._tokens)
+        status: State = "ok" if well and access.status == "ok" else "unavailable"
+        return GuardedReport(status, objects, table, workers, access)
 
 
-async def _state(store: ObjectStore | MetadataTable) -> StoreWell | StoreUnwell:
+def _access(tokens: LiveTokens) -> AccessHealth:
+    try:
+        tokens.check()
+    except TokensUnreadable as error:
+        return AccessHealth("unavailable", error.public)
+    return AccessHealth("ok", None)
+
+
+async def _state(store: FileObjects | FileTable) -> StoreWell | StoreUnwell:
     try:
         await store.check()
     except StoreUnavailable as error:

@@ -1,8 +1,10 @@
 """Logging: structlog through the standard library's handlers; console form or JSON lines."""
 
 import logging
+import re
 import sys
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -39,8 +41,9 @@ def configure_logging(level: str) -> None:
 
 
 def _formatter(*, for_person: bool) -> structlog.stdlib.ProcessorFormatter:
-    renderers = (
-        [structlog.dev.ConsoleRenderer(repr_native_str=True)]  # values come from outside
+    renderers: Sequence[structlog.typing.Processor] = (
+        # What comes from outside can neither begin a line of its own nor steer the terminal.
+        [_printable_event, structlog.dev.ConsoleRenderer(repr_native_str=True)]
         if for_person
         else [
             structlog.processors.format_exc_info,
@@ -53,6 +56,17 @@ def _formatter(*, for_person: bool) -> structlog.stdlib.ProcessorFormatter:
     )
 
 
+def _printable_event(
+    _logger: object, _method: str, line: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    line["event"] = "".join(map(_printable, str(line.get("event", ""))))
+    return line
+
+
+def _printable(char: str) -> str:
+    return char if char.isprintable() else char.encode("unicode_escape").decode()
+
+
 def _without_traceback(record: logging.LogRecord) -> bool:
     """A malformed request is the client's doing: one line says what it was."""
     error = record.exc_info[1] if record.exc_info else None
@@ -63,9 +77,12 @@ def _without_traceback(record: logging.LogRecord) -> bool:
     return True
 
 
+# Beside what JSON must escape: other controls, line ends of Unicode, and what turns text round.
+UNPRINTABLE = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 LEADING = ("timestamp", "level", "event")
 
 
 def _json(line: dict[str, Any], **_options: Any) -> str:
     leading = {name: line.pop(name) for name in LEADING if name in line}
-    return orjson.dumps(leading | line, default=str).decode()
+    text = orjson.dumps(leading | line, default=str).decode()
+    return UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -145,10 +145,14 @@ class RowError:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """The order to process one file; `alone` if no other may run beside it."""
+    """The order to process one file; `alone` if no other may run beside it.
+
+    `request_id` is that of the request which caused it, where there was one: for the log.
+    """
 
     file_id: str
     alone: bool = False
+    request_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

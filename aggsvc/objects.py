@@ -1,9 +1,12 @@
 """A file's objects in the bucket: the upload, and beside it what processing wrote."""
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Collection
 from contextlib import AbstractAsyncContextManager
 
+import structlog
+
+from aggsvc.errors import StoreUnavailable
 from aggsvc.model import FileRecord, object_key
 from aggsvc.ports import CHUNK_BYTES, ObjectInfo, ObjectStore, StoredObject
 
@@ -11,13 +14,29 @@ CSV = "text/csv"
 NDJSON = "application/x-ndjson"
 COLUMNS = "application/octet-stream"
 
+log = structlog.get_logger()
+
 
 class FileObjects:
-    """The service's only way to its objects; each file's lie under its id."""
+    """The service's only way to its objects; each file's lie under its id.
+
+    What a removal could not remove is left over: known here until `remove_leftovers` succeeds, and
+    found by the sweep of the next start if it never does.
+    """
 
     def __init__(self, store: ObjectStore, bucket: str) -> None:
         self._store = store
         self._bucket = bucket
+        self._leftovers: set[str] = set()
+
+    @property
+    def has_leftovers(self) -> bool:
+        """Whether there is something that is still to be removed."""
+        return bool(self._leftovers)
+
+    async def check(self) -> None:
+        """Raise StoreUnavailable unless objects can be read and written."""
+        await self._store.check(self._bucket)
 
     async def put_upload(self, file_id: str, data: AsyncIterable[bytes]) -> ObjectInfo:
         """Keep the raw upload durably."""
@@ -44,27 +63,53 @@ class FileObjects:
         return data
 
     def open(
-        self, key: str, chunk_bytes: int = CHUNK_BYTES
+        self,
+        key: str,
+        chunk_bytes: int = CHUNK_BYTES,
+        byte_range: tuple[int, int] | None = None,
     ) -> AbstractAsyncContextManager[StoredObject]:
-        """Open an object, to be read in chunks of that size; raises ObjectNotFound."""
-        return self._store.get_object(self._bucket, key, chunk_bytes=chunk_bytes)
+        """Open an object, or these bytes of it, to be read in chunks of that size.
+
+        Raises ObjectNotFound.
+        """
+        return self._store.get_object(
+            self._bucket, key, byte_range=byte_range, chunk_bytes=chunk_bytes
+        )
 
     async def remove(self, file_id: str) -> None:
-        """Remove all objects of a file."""
-        page = await self._store.list_objects(self._bucket, prefix=f"{file_id}/")
-        for info in page.items:
-            await self.remove_object(info.key)
+        """Remove all objects of a file that has no record."""
+        await self._remove_all([f"{file_id}/"])
+
+    async def remove_objects(self, *keys: str) -> None:
+        """Remove objects to which no record leads; those that do not exist are no error."""
+        await self._remove_all(keys)
 
     async def remove_reports(self, record: FileRecord) -> None:
         """Remove what attempts that came to no end left of a file."""
         page = await self._store.list_objects(self._bucket, prefix=f"{record.file_id}/")
-        for info in page.items:
-            if info.key not in record.all_keys:
-                await self.remove_object(info.key)
+        await self._remove_all({info.key for info in page.items} - {*record.all_keys})
 
-    async def remove_object(self, key: str) -> None:
-        """Remove an object; one that does not exist is no error."""
-        await self._store.delete_object(self._bucket, key)
+    async def remove_leftovers(self) -> None:
+        """Try again to remove what could not be removed."""
+        await self._remove_all(list(self._leftovers))
+
+    async def _remove_all(self, names: Collection[str]) -> None:
+        self._leftovers.update(names)  # first, for this may be cancelled
+        for name in names:
+            try:
+                await self._remove(name)
+                self._leftovers.discard(name)
+            except StoreUnavailable as error:
+                log.warning("not removed yet", objects=name, reason=str(error))
+
+    async def _remove(self, name: str) -> None:
+        """Remove the object of that key, or those behind a prefix that ends with a slash."""
+        keys = [name]
+        if name.endswith("/"):
+            page = await self._store.list_objects(self._bucket, prefix=name)
+            keys = [info.key for info in page.items]
+        for key in keys:
+            await self._store.delete_object(self._bucket, key)
 
     async def of_owner(self, owner: str) -> AsyncIterator[ObjectInfo]:
         """The objects of all files whose ids begin with the owner."""

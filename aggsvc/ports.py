@@ -84,8 +84,8 @@ class ObjectStore(Protocol):
     async def delete_object(self, bucket: str, key: str) -> None:
         """Remove the object durably; one that does not exist is no error."""
 
-    async def check(self) -> None:
-        """Raise StoreUnavailable unless the store can read and write."""
+    async def check(self, bucket: str) -> None:
+        """Raise StoreUnavailable unless objects can be read from and put in the bucket."""
 
 
 @dataclass(frozen=True, slots=True)

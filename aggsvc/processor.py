@@ -1,17 +1,22 @@
 """One job, start to end: claim the file, run the engine over it, write what came out."""
 
 import asyncio
-import contextlib
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import orjson
 import structlog
 
 from aggsvc.engine import Engine
-from aggsvc.errors import ConditionFailed, FileRejected, ObjectNotFound, StoreUnavailable
+from aggsvc.errors import (
+    ConditionFailed,
+    FileRejected,
+    ObjectNotFound,
+    StoreFull,
+    StoreUnavailable,
+)
 from aggsvc.filetable import FileTable
 from aggsvc.model import (
     Aggregates,
@@ -28,12 +33,15 @@ from aggsvc.sensorstore import SensorStore
 
 if TYPE_CHECKING:
     from aggsvc.engine.aggregate import Outcome
+    from aggsvc.engine.row_errors import RowErrors
     from aggsvc.engine.sensors import SensorTable
     from aggsvc.engine.summary import Summary
 
 KEPT_ERRORS = 100
 LOGGED_ERRORS = 20
 PROGRESS_SECONDS = 0.5
+# How often a file is tried that the stores fail while they can write other things.
+MAX_STORE_TRIES = 8
 # While the engine keeps all cores busy each hop to the disk waits for one: so there are few.
 ENGINE_CHUNK_BYTES = 2 * 1024 * 1024
 
@@ -52,6 +60,7 @@ class Processor:
     """Processes jobs. A record that another has written or deleted meanwhile is left to it.
 
     `engine` may be still on its way when the first job comes, and is awaited once for each.
+    Trouble of the stores costs no attempt: the file waits, its message saying for what.
     """
 
     def __init__(
@@ -65,12 +74,22 @@ class Processor:
         self._engine = engine
         self._files = files
         self._limits = limits
+        self._unnoted: dict[str, FileRecord] = {}  # attempts whose end could not be written
+        self._store_tries: Counter[str] = Counter()
+
+    async def check(self) -> None:
+        """Raise StoreUnavailable unless the stores can be read and written."""
+        await self._objects.check()
+        await self._files.check()
+
+    async def close(self) -> None:
+        """Note once more what could not be noted of attempts that were cut short."""
+        for attempt in list(self._unnoted.values()):
+            await self._unclaim(attempt)
 
     async def process(self, job: Job) -> None:
         """Take the file to its end; raises StoreUnavailable, and the job is to be given back."""
-        with structlog.contextvars.bound_contextvars(
-            file_id=job.file_id, object_key=object_key(job.file_id)
-        ):
+        with structlog.contextvars.bound_contextvars(**_known_by(job)):
             try:
                 engine = await self._engine  # the file waits for it as it was uploaded
                 record = await self._claim(job.file_id)
@@ -83,32 +102,64 @@ class Processor:
         record = await self._files.find(file_id)
         if record is None or record.status.is_final:
             return None
-        if record.attempts >= self._limits.max_attempts:
-            await self._finish(record, message=_gave_up(record.attempts))
+        attempts = record.attempts - self._is_unnoted(record)
+        if attempts >= self._limits.max_attempts:
+            await self._finish(record, message=_gave_up(attempts))
             return None
         claimed = replace(
             record,
             status=Status.PROCESSING,
             started_at=utc_now(),
-            attempts=record.attempts + 1,
+            attempts=attempts + 1,
             progress=Progress(),
         )
         try:
-            return await self._files.save(claimed)
+            saved = await self._files.save(claimed)
         except asyncio.CancelledError:
             await asyncio.shield(self._give_back(_Run(self._objects, self._files, claimed)))
             raise
+        self._unnoted.pop(file_id, None)
+        return saved
+
+    def _is_unnoted(self, record: FileRecord) -> bool:
+        attempt = self._unnoted.get(record.file_id)
+        return attempt is not None and _is_attempt(record, attempt)
 
     async def _run(self, record: FileRecord, engine: Engine) -> None:
         run = _Run(self._objects, self._files, record)
         try:
             await self._aggregate(run, engine)
-        except (StoreUnavailable, asyncio.CancelledError):
+            self._store_tries.pop(record.file_id, None)
+        except StoreUnavailable as error:
+            await asyncio.shield(self._put_off(run, error))
+        except asyncio.CancelledError:
             await asyncio.shield(self._give_back(run))
             raise
         except BaseException:
             await run.discard()
             raise
+
+    async def _put_off(self, run: "_Run", error: StoreUnavailable) -> None:
+        """Let the file wait, or end it if only it is failed, again and again; else raises error."""
+        file_id = run.record.file_id
+        self._store_tries[file_id] += await self._is_well()
+        tries = self._store_tries[file_id]
+        if tries < MAX_STORE_TRIES:
+            await self._give_back(run, _waits(error))
+            raise error
+        try:
+            await self._fail(run, _never_fits(error, tries))
+        except StoreUnavailable:
+            await self._give_back(run)
+            raise
+        del self._store_tries[file_id]
+
+    async def _is_well(self) -> bool:
+        try:
+            await self.check()
+        except StoreUnavailable:
+            return False
+        return True
 
     async def _aggregate(self, run: "_Run", engine: Engine) -> None:
         try:
@@ -146,18 +197,32 @@ class Processor:
         )
         _log_end(await self._files.save(failed))
 
-    async def _give_back(self, run: "_Run") -> None:
+    async def _give_back(self, run: "_Run", message: str | None = None) -> None:
         """Leave the file as if this attempt had not been made: its end was not the file's doing."""
+        now = await self._files.find(run.record.file_id)
+        if now is not None and _is_attempt(now, run.record) and now.status.is_final:
+            return  # the result had landed
+        await run.discard()  # first: it may make the room that the note needs
+        await self._unclaim(run.record, message)
+
+    async def _unclaim(self, attempt: FileRecord, message: str | None = None) -> None:
         try:
-            now = await self._files.find(run.record.file_id)
-            if now is not None and _is_attempt(now, run.record):
-                if now.status.is_final:
-                    return  # the result had landed
-                await self._files.save(now.waiting(attempts=now.attempts - 1))
-        except (ConditionFailed, StoreUnavailable) as error:
-            log.warning("not given back", reason=str(error))
-        with contextlib.suppress(StoreUnavailable):
-            await run.discard()
+            now = await self._files.find(attempt.file_id)
+            if now is not None and _is_attempt(now, attempt):
+                waiting = now.waiting(attempts=now.attempts - 1)
+                await self._files.save(replace(waiting, message=message))
+            self._unnoted.pop(attempt.file_id, None)
+        except ConditionFailed as error:
+            log.info("not given back", reason=str(error))
+        except StoreUnavailable as error:
+            log.warning("not given back yet", reason=str(error))
+            self._unnoted[attempt.file_id] = attempt
+
+
+def _known_by(job: Job) -> dict[str, str]:
+    """What every line of the log says of the job."""
+    known = {"file_id": job.file_id, "object_key": object_key(job.file_id)}
+    return known | ({"request_id": job.request_id} if job.request_id else {})
 
 
 def _is_attempt(now: FileRecord, ours: FileRecord) -> bool:
@@ -182,12 +247,12 @@ class _Run:
         """Milliseconds since the attempt began."""
         return round((time.monotonic() - self._started) * 1000)
 
-    async def take_errors(self, errors: list[RowError]) -> None:
+    async def take_errors(self, errors: "RowErrors") -> None:
         """Keep the first, log the very first, and write all of them to the report."""
         seen = self.report.count
-        for error in errors[: max(0, LOGGED_ERRORS - seen)]:
+        self._kept += errors.first(KEPT_ERRORS - seen)
+        for error in self._kept[seen:LOGGED_ERRORS]:
             log.warning("row failed", **_context(error))
-        self._kept += errors[: max(0, KEPT_ERRORS - seen)]
         await self.report.add(errors)
 
     async def counted(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -240,7 +305,7 @@ class _Run:
         """Leave nothing behind of what was written beside the upload."""
         await self.report.discard()
         if self._is_keeping_sensors:
-            await self._objects.remove_object(self._sensors_key)
+            await self._objects.remove_objects(self._sensors_key)
 
 
 def _figures(summary: "Summary") -> tuple[Aggregates, "SensorTable"]:
@@ -259,6 +324,27 @@ def _gave_up(attempts: int) -> str:
     return (
         f"processing was begun {attempts} times and never came to its end, "
         "as the service stopped each time; reprocess the file to try again"
+    )
+
+
+def _waits(error: StoreUnavailable) -> str:
+    what = (
+        "there is no room on the service's disk for the result"
+        if isinstance(error, StoreFull)
+        else "a store cannot read or write now (the service's log says why)"
+    )
+    return f"not processed yet: {what}; it is tried again without your doing"
+
+
+def _never_fits(error: StoreUnavailable, tries: int) -> str:
+    if isinstance(error, StoreFull):
+        return (
+            "there was no room on the service's disk for what was found in the file (its row "
+            f"errors, its sensors), tried {tries} times; make room, then reprocess the file"
+        )
+    return (
+        f"a store failed to read the upload or to write the result, tried {tries} times "
+        "(the service's log says why); mend it, then reprocess the file"
     )
 
 
@@ -291,13 +377,13 @@ class ErrorReport:
         self._lines: asyncio.Queue[bytes | None] = asyncio.Queue(1)
         self._writing: asyncio.Task[object] | None = None
 
-    async def add(self, errors: list[RowError]) -> None:
+    async def add(self, errors: "RowErrors") -> None:
         """Write these errors next; raises what the store raises."""
         self.count += len(errors)
         if self._writing is None:
             put = self._objects.put_report(self.key, self._chunks())
             self._writing = asyncio.create_task(put)
-        await self._hand_over(self._writing, await asyncio.to_thread(_to_lines, errors))
+        await self._hand_over(self._writing, await asyncio.to_thread(errors.json_lines))
 
     async def finish(self) -> str | None:
         """Make the report durable and return its key, or None if there was no error."""
@@ -312,7 +398,7 @@ class ErrorReport:
         if self._writing is not None:
             self._writing.cancel()
             await asyncio.wait({self._writing})
-            await self._objects.remove_object(self.key)
+            await self._objects.remove_objects(self.key)
 
     async def _chunks(self) -> AsyncIterator[bytes]:
         while (lines := await self._lines.get()) is not None:
@@ -326,7 +412,3 @@ class ErrorReport:
             handing.cancel()
         if writing.done():
             await writing
-
-
-def _to_lines(errors: list[RowError]) -> bytes:
-    return b"".join(orjson.dumps(error, option=orjson.OPT_APPEND_NEWLINE) for error in errors)

@@ -4,9 +4,9 @@ A file that was being processed when the process died is a suspect. Suspects are
 all others and alone, so that one that kills the process again is the only one that is charged.
 
 The state table holds one item: the owner, which begins the id of every file of this table, and
-whether the service runs. One that says so at the start was left by a run that crashed; only then
-are this owner's objects looked through. Those of another table in the same bucket are never
-touched.
+whether the service runs. One that says so at the start was left by a run that crashed, or could not
+remove all that it was to remove; only then are this owner's objects looked through. Those of
+another table in the same bucket are never touched.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ import secrets
 
 import structlog
 
+from aggsvc.errors import ConditionFailed
 from aggsvc.filetable import FileTable
 from aggsvc.model import Job, Status, utc_now
 from aggsvc.objects import FileObjects
@@ -27,7 +28,11 @@ log = structlog.get_logger()
 
 
 class Recovery:
-    """At the start `begin` and `requeue`, beside the first requests `sweep`, at the end `end`."""
+    """At the start `begin` and `requeue`, from then on `sweep` now and then, at the end `end`.
+
+    Whichever raises StoreUnavailable can be called again. There is no id for a new file before the
+    run has begun.
+    """
 
     def __init__(
         self,
@@ -52,13 +57,20 @@ class Recovery:
     async def begin(self) -> None:
         """Note that a run has begun; the first one for this table makes up the owner."""
         left = await self._table.get_item(self._state_table, STATE)
-        self._owner = left["owner"] if left else secrets.token_hex(OWNER_BYTES)
+        owner = left["owner"] if left else secrets.token_hex(OWNER_BYTES)
+        await self._note(owner, is_running=True)
         self._has_crashed = bool(left and left["is_running"])
-        await self._note(is_running=True)
+        self._owner = owner
 
     def new_file_id(self) -> str:
         """An id for a new file: 32 hexadecimal digits, the first of them the owner's."""
         return self._owner + secrets.token_hex(ID_BYTES - OWNER_BYTES)
+
+    async def recover(self) -> int:
+        """Begin, then queue what waits; returns how many files that is."""
+        if not self._owner:
+            await self.begin()
+        return await self.requeue()
 
     async def requeue(self) -> int:
         """Queue every file that waits or was being processed; returns how many there are."""
@@ -73,7 +85,11 @@ class Recovery:
         return len(jobs)
 
     async def sweep(self) -> int:
-        """Remove what the crashed run wrote and no record leads to; returns how many objects."""
+        """Remove what the last run left that no record leads to; returns how many objects.
+
+        What this run could not remove yet is tried again.
+        """
+        await self._objects.remove_leftovers()
         removed = 0
         if self._has_crashed:
             async for info in self._objects.of_owner(self._owner):
@@ -85,8 +101,9 @@ class Recovery:
 
     async def end(self) -> None:
         """Note that the run has ended well, unless there is still something to sweep."""
-        if not self._has_crashed:
-            await self._note(is_running=False)
+        await self._objects.remove_leftovers()
+        if self._owner and not self._has_crashed and not self._objects.has_leftovers:
+            await self._note(self._owner, is_running=False)
 
     async def _interrupt(self) -> set[str]:
         """Let what was being processed wait again, its attempts kept; returns the ids.
@@ -96,16 +113,20 @@ class Recovery:
         found = [record async for record in self._files.each(Status.PROCESSING)]
         most = self._max_attempts - (len(found) > 1)
         waiting = [one.waiting(attempts=min(one.attempts, most)) for one in found]
-        await asyncio.gather(*map(self._files.save, waiting))
+        saved = await asyncio.gather(*map(self._files.save, waiting), return_exceptions=True)
+        for error in saved:
+            # One that was deleted meanwhile, as it may be while this is tried again, is no loss.
+            if isinstance(error, BaseException) and not isinstance(error, ConditionFailed):
+                raise error
         return {one.file_id for one in waiting}
 
     async def _sweep_object(self, key: str) -> int:
         record = await self._files.find(key.partition("/")[0])
         if record is not None and key in record.all_keys:
             return 0
-        await self._objects.remove_object(key)
+        await self._objects.remove_objects(key)
         return 1
 
-    async def _note(self, *, is_running: bool) -> None:
-        item = {"name": STATE, "owner": self._owner, "is_running": is_running}
+    async def _note(self, owner: str, *, is_running: bool) -> None:
+        item = {"name": STATE, "owner": owner, "is_running": is_running}
         await self._table.put_item(self._state_table, item)

@@ -1,17 +1,26 @@
-"""Where the statistics of a finished file's sensors are kept."""
+"""Where the statistics of a finished file's sensors are kept.
+
+The engine, which reads and writes them, takes as long to import as all else together: so that is
+done off the loop, when it is first needed.
+"""
 
 import asyncio
 import zlib
 from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from aggsvc.engine.sensors import SensorTable
 from aggsvc.model import FileRecord, SensorStatistics
 from aggsvc.objects import FileObjects
 
+if TYPE_CHECKING:
+    from aggsvc.engine.sensors import SensorTable
+
 # Far less than an item's 400 KB: the table keeps its items in memory and reads all at each start.
 SENSORS_INLINE_BYTES = 32 * 1024
+ENGINE = "aggsvc.engine.sensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +43,9 @@ class SensorStore:
         # An object of 2,000,000 sensors is 150 MB and more as long as its rows are looked for: one
         # reader at a time bounds the memory, however many ask.
         self._turn = asyncio.Semaphore(1)
+        self._is_engine_loaded = False
 
-    async def keep(self, record: FileRecord, table: SensorTable, key: str) -> FileRecord:
+    async def keep(self, record: FileRecord, table: "SensorTable", key: str) -> FileRecord:
         """The record as it leads to the table; an object, if need be one, is durable at the key."""
         if _base64_bytes(table) <= SENSORS_INLINE_BYTES:
             return replace(record, sensors=_packed(table))
@@ -44,6 +54,9 @@ class SensorStore:
 
     async def rows(self, record: FileRecord, sort: str, offset: int, limit: int) -> SensorRows:
         """As SensorTable.rows; none where the file came to no aggregates."""
+        if not self._is_engine_loaded:
+            await asyncio.to_thread(import_module, ENGINE)
+            self._is_engine_loaded = True
         if record.sensors_key is None:
             return _rows(_unpacked(record.sensors), sort, offset, limit)
         async with self._turn:
@@ -51,26 +64,31 @@ class SensorStore:
             return await asyncio.to_thread(_rows, data, sort, offset, limit)
 
 
-def _packed(table: SensorTable) -> str:
+def _packed(table: "SensorTable") -> str:
     return b64encode(zlib.compress(b"".join(table.encode()), level=1)).decode()
 
 
 def _unpacked(sensors: str | None) -> bytes:
-    return zlib.decompress(b64decode(sensors or NO_SENSORS))
+    if sensors is None:
+        return b"".join(_engine().empty().encode())
+    return zlib.decompress(b64decode(sensors))
 
 
-NO_SENSORS = _packed(SensorTable.empty())
+def _engine() -> "type[SensorTable]":
+    from aggsvc.engine.sensors import SensorTable  # noqa: PLC0415 - see above
+
+    return SensorTable
 
 
 def _rows(data: bytes | bytearray, sort: str, offset: int, limit: int) -> SensorRows:
-    table = SensorTable.decode(data)
+    table = _engine().decode(data)
     return SensorRows(table.rows(sort, offset, limit), len(table))
 
 
-def _base64_bytes(table: SensorTable) -> int:
+def _base64_bytes(table: "SensorTable") -> int:
     return -(-table.encoded_bytes // 3) * 4
 
 
-async def _chunks(table: SensorTable) -> AsyncIterator[bytes]:
+async def _chunks(table: "SensorTable") -> AsyncIterator[bytes]:
     for chunk in table.encode():
         yield chunk

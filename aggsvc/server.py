@@ -1,16 +1,19 @@
 """Run the app on its address until SIGTERM or Ctrl-C."""
 
 import asyncio
+import gc
 import resource
 import signal
 import socket
 import sys
+from ipaddress import ip_address
 
 import structlog
 from aiohttp import web
 
 from aggsvc.app import create_app, drain
 from aggsvc.errors import StartRefused
+from aggsvc.http.access_log import AccessLog
 from aggsvc.http.connections import MAX_REFUSALS, Connections
 from aggsvc.settings import Settings
 
@@ -32,13 +35,16 @@ def serve(settings: Settings) -> None:
         settings.max_connections + settings.max_concurrent_uploads + MAX_REFUSALS + OWN_FILES
     )
     sys.setswitchinterval(SWITCH_SECONDS)
+    gc.disable()  # until what start-up makes, which is no garbage, is set aside (aggsvc/app.py)
     with bind(settings.host, settings.port) as listener:
+        if settings.auth == "auto":
+            require_loopback(listener)
         asyncio.run(_run(create_app(settings), listener, settings.max_connections))
 
 
 async def _run(app: web.Application, listener: socket.socket, max_connections: int) -> None:
     stop = _stop_signal()
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=ANSWER_SECONDS)
+    runner = web.AppRunner(app, access_log_class=AccessLog, shutdown_timeout=ANSWER_SECONDS)
     try:
         await runner.setup()
         if runner.server is None:
@@ -96,6 +102,16 @@ def bind(host: str, port: int) -> socket.socket:
             "stop what uses it, or set HOST or PORT to another address"
         ) from None
     return listener
+
+
+def require_loopback(listener: socket.socket) -> None:
+    """Raise StartRefused for an address at which other machines reach the service."""
+    address = listener.getsockname()[0]
+    if not ip_address(address).is_loopback:
+        raise StartRefused(
+            f"{address} lets other machines in, and AUTH does not say whom; set AUTH=on to ask "
+            "everybody for a token (python -m aggsvc token create NAME), or AUTH=off to ask nobody"
+        )
 
 
 def url_of(listener: socket.socket) -> str:

@@ -2,11 +2,11 @@
 
 import asyncio
 import base64
-import hashlib
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
+    aclosing,
     asynccontextmanager,
 )
 from dataclasses import dataclass, replace
@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import orjson
 import structlog
 
+from aggsvc.digest import Digest
 from aggsvc.errors import Conflict, InvalidRequest, KeyReused
 from aggsvc.events import Event, EventHub, FileDeleted, FileEvent, Subscription
 from aggsvc.filetable import FileTable, RecordPage
@@ -21,7 +22,11 @@ from aggsvc.idempotency import IdempotencyKeys
 from aggsvc.model import FileRecord, Job, SensorStatistics, Status, utc_now
 from aggsvc.objects import FileObjects
 from aggsvc.ports import FILES_SCHEMA, JobQueue, StoredObject
-from aggsvc.sensorstore import SensorStore
+from aggsvc.sensorstore import SensorRows, SensorStore
+
+Sensors = list[SensorStatistics]
+# Sensors read at a time where all are asked for: 10 MB of them.
+SENSORS_A_TURN = 20_000
 
 # What a listing of files can be sorted by.
 FILE_SORTS = (FILES_SCHEMA.order, FILES_SCHEMA.status, *FILES_SCHEMA.sorts)
@@ -89,6 +94,10 @@ class Service:
                 return Submission(await self._accept(filename, data, key), is_replay=False)
             return Submission(await self._replay(made, data), is_replay=True)
 
+    async def is_used(self, key: str) -> bool:
+        """Whether the key has made a file that is still there, so that it makes no other."""
+        return await self._made_by(key) is not None
+
     async def _made_by(self, key: str) -> FileRecord | None:
         file_id = await self._keys.find(key)
         return None if file_id is None else await self._files.find(file_id)
@@ -98,7 +107,7 @@ class Service:
         upload = _Upload(data)
         async for _ in upload.chunks():
             pass
-        if upload.sha256() != made.sha256:
+        if await upload.sha256() != made.sha256:
             raise KeyReused(
                 f"the Idempotency-Key belongs to the file {made.file_id}, which has other bytes; "
                 "send these with a key of their own"
@@ -116,16 +125,15 @@ class Service:
         record = FileRecord(file_id, filename, 0, "", utc_now())
         try:
             info = await self._objects.put_upload(file_id, upload.chunks())
-            record = replace(
-                record, size_bytes=info.size, sha256=upload.sha256(), uploaded_at=utc_now()
-            )
+            sha256 = await upload.sha256()
+            record = replace(record, size_bytes=info.size, sha256=sha256, uploaded_at=utc_now())
             if key is not None:
                 await self._keys.keep(key, file_id)
             await self._files.create(record)
         except BaseException:
             await asyncio.shield(self._undo(file_id))
             raise
-        await self._queue.send(Job(file_id))
+        await self._queue.send(_job(file_id))
         log.info(
             "file accepted",
             file_id=file_id,
@@ -160,9 +168,11 @@ class Service:
             status=status, search=search, sort=sort, limit=limit, cursor=cursor
         )
 
-    def open_content(self, record: FileRecord) -> AbstractAsyncContextManager[StoredObject]:
-        """The raw upload; raises ObjectNotFound if the store has lost it."""
-        return self._objects.open(record.object_key)
+    def open_content(
+        self, record: FileRecord, byte_range: tuple[int, int] | None = None
+    ) -> AbstractAsyncContextManager[StoredObject]:
+        """The raw upload, or bytes first to last of it; raises ObjectNotFound if it is lost."""
+        return self._objects.open(record.object_key, byte_range=byte_range)
 
     @asynccontextmanager
     async def open_errors(self, record: FileRecord) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -184,18 +194,42 @@ class Service:
         processed again since the cursor was given.
         """
         record = await self._files.get(file_id)
-        if not record.status.is_final:
-            raise Conflict(f"the file is {record.status}; its sensors are known when it is done")
+        _require_end(record)
         offset = _open_cursor(cursor, record, sort) if cursor is not None else 0
         found = await self._sensors.rows(record, sort, offset, limit)
         end = offset + limit
         more = end < found.sensor_count
         return SensorPage(found.rows, _cursor(record, sort, end) if more else None)
 
+    @asynccontextmanager
+    async def open_sensors(
+        self, record: FileRecord, sort: str = ""
+    ) -> AsyncIterator[AsyncIterator[Sensors]]:
+        """Every sensor of a file, page after page; raises as sensors does.
+
+        Only a page at a time is kept in memory. The next page of a file that was deleted or
+        processed again meanwhile raises NotFound, so that all pages are of one result.
+        """
+        _require_end(record)
+        first = await self._sensors.rows(record, sort, 0, SENSORS_A_TURN)
+        async with aclosing(self._pages(record, sort, first)) as pages:
+            yield pages
+
+    async def _pages(
+        self, record: FileRecord, sort: str, found: SensorRows
+    ) -> AsyncGenerator[Sensors]:
+        yield found.rows
+        for offset in range(SENSORS_A_TURN, found.sensor_count, SENSORS_A_TURN):
+            yield (await self._sensors.rows(record, sort, offset, SENSORS_A_TURN)).rows
+
     async def delete(self, file_id: str) -> None:
-        """Remove the record, then the objects; raises NotFound."""
+        """Remove the record, then the objects; raises NotFound.
+
+        Objects that cannot be removed now are removed later: the file is gone all the same.
+        """
         record = await self._files.get(file_id)
         await self._files.delete(record)
+        await self._objects.remove_objects(*record.all_keys)  # damaged ones are in no listing
         await self._objects.remove(file_id)
         await self._keys.forget(file_id)
         log.info("file deleted", file_id=file_id, object_key=record.object_key)
@@ -206,9 +240,8 @@ class Service:
         if not record.status.is_final:
             raise Conflict(f"the file is {record.status}; it can be reprocessed when it is done")
         waiting = await self._files.save(record.waiting())
-        await self._queue.send(Job(file_id))
-        for key in record.report_keys:
-            await self._objects.remove_object(key)
+        await self._queue.send(_job(file_id))
+        await self._objects.remove_objects(*record.report_keys)
         log.info(
             "file queued again",
             file_id=file_id,
@@ -232,6 +265,11 @@ class Service:
         return await self._files.count_by_status()
 
 
+def _job(file_id: str) -> Job:
+    """A job for the file, known by the request that is being answered."""
+    return Job(file_id, request_id=structlog.contextvars.get_contextvars().get("request_id"))
+
+
 async def _until_final(first: FileEvent, changes: Subscription) -> AsyncIterator[Event]:
     yield first
     if first.status.is_final:
@@ -244,6 +282,11 @@ async def _until_final(first: FileEvent, changes: Subscription) -> AsyncIterator
             isinstance(event, FileEvent) and event.status.is_final
         ):
             return
+
+
+def _require_end(record: FileRecord) -> None:
+    if not record.status.is_final:
+        raise Conflict(f"the file is {record.status}; its sensors are known when it is done")
 
 
 def _cursor(record: FileRecord, sort: str, offset: int) -> str:
@@ -272,19 +315,19 @@ class _Upload:
 
     def __init__(self, data: AsyncIterable[bytes]) -> None:
         self._data = data
-        self._hash = hashlib.sha256()
+        self._digest = Digest()
 
     async def chunks(self) -> AsyncIterator[bytes]:
         size = 0
         async for chunk in self._data:
             size += len(chunk)
-            self._hash.update(chunk)
+            await self._digest.update(chunk)
             yield chunk
         if size == 0:
             raise InvalidRequest("the file is empty; send a CSV file with at least a header")
 
-    def sha256(self) -> str:
-        return self._hash.hexdigest()
+    async def sha256(self) -> str:
+        return await self._digest.hexdigest()
 
 
 async def _nothing() -> AsyncIterator[bytes]:

@@ -6,10 +6,13 @@ from contextlib import asynccontextmanager
 
 import structlog
 
+from aggsvc.errors import StoreUnavailable
 from aggsvc.model import Job, object_key
 from aggsvc.ports import JobQueue
 
 DRAIN_SECONDS = 30.0
+# Between two looks at whether the stores work again.
+PAUSE_SECONDS = 1.0
 
 log = structlog.get_logger()
 
@@ -18,6 +21,9 @@ class WorkerPool:
     """Runs `handle` on each job, `count` at a time; a job that raises is given back.
 
     A job that is to run alone waits for those that run; jobs leased after it wait for its end.
+
+    While `check` raises StoreUnavailable no job is begun: each would fail. It is asked at the start
+    and after each job that a store has failed.
 
     `stop` takes no more jobs, lets running ones finish for `drain_seconds`, then cancels them.
     """
@@ -28,6 +34,8 @@ class WorkerPool:
         handle: Callable[[Job], Awaitable[None]],
         count: int,
         drain_seconds: float = DRAIN_SECONDS,
+        *,
+        check: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._queue = queue
         self._handle = handle
@@ -39,6 +47,10 @@ class WorkerPool:
         self._entrance = asyncio.Lock()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._check = check
+        self._stores_work = asyncio.Event()
+        self._stores_work.set()
+        self._resuming: asyncio.Task[None] | None = None
 
     @property
     def busy(self) -> int:
@@ -57,6 +69,7 @@ class WorkerPool:
 
     def start(self) -> None:
         """Start the consumers."""
+        self._pause()
         self._consumers = {
             asyncio.create_task(self._consume(), name=f"consumer-{number}")
             for number in range(self._count)
@@ -65,6 +78,8 @@ class WorkerPool:
     async def stop(self) -> None:
         """Drain, then cancel; returns when every consumer has ended."""
         self._stopping = True
+        if self._resuming:
+            self._resuming.cancel()
         for idle in self._consumers - self._busy:
             idle.cancel()
         if self._busy:
@@ -78,8 +93,10 @@ class WorkerPool:
         while not self._stopping:
             job = None
             try:
-                async with self._queue.lease() as job, self._turn(job):
-                    await self._handle(job)
+                async with self._queue.lease() as job:
+                    await self._stores_work.wait()
+                    async with self._turn(job):
+                        await self._handle(job)
             except Exception as error:  # the job was given back; the consumer goes on
                 log.warning(
                     "job given back",
@@ -88,6 +105,29 @@ class WorkerPool:
                     reason=str(error),
                     exc_info=not str(error),
                 )
+                if isinstance(error, StoreUnavailable):
+                    self._pause()
+
+    def _pause(self) -> None:
+        """Begin no job until the stores are found to work."""
+        if self._check and self._stores_work.is_set():
+            self._stores_work.clear()
+            self._resuming = asyncio.create_task(self._resume(self._check))
+
+    async def _resume(self, check: Callable[[], Awaitable[None]]) -> None:
+        is_paused = False
+        while True:
+            try:
+                await check()
+                break
+            except StoreUnavailable as error:
+                if not is_paused:
+                    log.warning("processing paused", reason=str(error))
+                is_paused = True
+                await asyncio.sleep(PAUSE_SECONDS)
+        if is_paused:
+            log.info("processing resumed")
+        self._stores_work.set()
 
     @asynccontextmanager
     async def _turn(self, job: Job) -> AsyncIterator[None]:

@@ -24,6 +24,11 @@ class Server:
         """The most memory that the process has ever had resident."""
         return peak_mib(self.pid)
 
+    def processor_seconds(self) -> float:
+        """The time that processors have given to the process until now, the kernel's included."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
 
 @asynccontextmanager
 async def running_server(folder: Path, **settings: str) -> AsyncIterator[Server]:

@@ -16,6 +16,12 @@ CHUNK_BYTES = 256 * 1024
 # A large upload may take as long as it takes; a server that says nothing for this long is gone.
 TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
 
+# What to do here about a refusal of this status.
+HINTS = {
+    401: " (here: --token or API_TOKEN)",
+    403: " (here: --token or API_TOKEN)",
+}
+
 
 class ClientFailed(Exception):
     """What was asked for could not be done; the text is one sentence with the cure."""
@@ -64,7 +70,7 @@ class Client:
 
     async def health(self) -> Record:
         """The state of the service's parts, also when it is not well."""
-        return await self._json("GET", "/health", "workers", accepted=(200, 503))
+        return await self._json("GET", "/health", "status", accepted=(200, 503))
 
     async def _json(
         self, method: str, path: str, member: str = "file_id", **options: Any
@@ -108,9 +114,10 @@ class Client:
 
 
 @asynccontextmanager
-async def open_client(base_url: str) -> AsyncIterator[Client]:
-    """A client of the service at that address."""
-    async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
+async def open_client(base_url: str, token: str | None) -> AsyncIterator[Client]:
+    """A client of the service at that address, with that token if there is one."""
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    async with aiohttp.ClientSession(timeout=TIMEOUT, headers=headers) as session:
         yield Client(session, base_url)
 
 
@@ -135,7 +142,7 @@ async def _refusal(answer: aiohttp.ClientResponse) -> str:
     """The sentence of a problem details answer, or what there is of another's."""
     try:
         problem = await answer.json(content_type=None)
-        return str(problem["detail"])
+        return str(problem["detail"]) + HINTS.get(answer.status, "")
     except (ValueError, KeyError, TypeError):
         return _stranger(answer)
 

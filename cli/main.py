@@ -7,8 +7,9 @@ import shlex
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -43,6 +44,7 @@ class Options:
     """The options of every command."""
 
     base_url: str
+    token: str | None = field(repr=False)
     poll_interval: float
     poll_timeout: float
     json: bool
@@ -86,6 +88,19 @@ class Address(click.ParamType[str]):
         return str(value)
 
 
+class Secret(click.ParamType[str]):
+    """A token, which no message shows."""
+
+    name = "token"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The token; a usage error where it cannot be one."""
+        token = str(value).strip()
+        if not (token.isascii() and token.isprintable() and " " not in token and token):
+            self.fail("it is no token; copy the line that `token create` has printed", param, ctx)
+        return token
+
+
 def examples(text: str) -> Callable[[AnyCommand], AnyCommand]:
     """Show an example below the help of a command."""
 
@@ -106,6 +121,13 @@ def examples(text: str) -> Callable[[AnyCommand], AnyCommand]:
     show_default=True,
     show_envvar=True,
     help="Where the service is.",
+)
+@click.option(
+    "--token",
+    envvar="API_TOKEN",
+    type=Secret(),
+    show_envvar=True,
+    help="What the service asks for. Others see options, so rather set the variable.",
 )
 @click.option(
     "--poll-interval",
@@ -130,17 +152,20 @@ def examples(text: str) -> Callable[[AnyCommand], AnyCommand]:
 @click.pass_context
 async def cli(
     context: click.Context,
+    /,
     base_url: str,
-    poll_interval: float,
-    poll_timeout: float,
+    token: str | None,
     as_json: bool,
+    **polling: float,
 ) -> None:
     """Upload sensor CSV files, and read their aggregates and every bad row.
 
     Exit status: 0 all processed, 1 something failed, 2 wrong usage, 3 some rows are bad,
     4 timed out, 130 interrupted.
     """
-    context.obj = Options(base_url, poll_interval, poll_timeout, as_json)
+    if token is not None and is_overheard(base_url):
+        render.show_failure(f"warning: {base_url} gets the token over plain http; use https")
+    context.obj = Options(base_url, token, json=as_json, **polling)
 
 
 @examples("aggsvc upload samples/readings.csv --wait")
@@ -151,7 +176,7 @@ async def cli(
 async def upload(options: Options, files: tuple[Path, ...], wait: bool) -> None:
     """Upload one or more CSV FILES."""
     sizes = sizes_of(files)
-    async with open_client(options.base_url) as client:
+    async with open_client(options.base_url, options.token) as client:
         with render.progress_bars(wanted=not options.json) as bars:
             records = [
                 await attempt(upload_one, client, path, size, bars) for path, size in sizes.items()
@@ -175,7 +200,7 @@ async def upload(options: Options, files: tuple[Path, ...], wait: bool) -> None:
 @click.pass_obj
 async def result(options: Options, file_id: str, wait: bool) -> None:
     """Show the aggregates of a file and its first bad rows."""
-    async with open_client(options.base_url) as client:
+    async with open_client(options.base_url, options.token) as client:
         record = await client.record(file_id)
         if wait:
             with render.progress_bars(wanted=not options.json) as bars:
@@ -201,7 +226,7 @@ async def result(options: Options, file_id: str, wait: bool) -> None:
 async def list_files(options: Options, /, limit: int, status: str | None, **others: str) -> None:
     """List files, newest first."""
     query = {"status": status or "", **others}
-    async with open_client(options.base_url) as client:
+    async with open_client(options.base_url, options.token) as client:
         page = await client.list(limit=str(limit), **query)
     again = {"--limit": str(limit), "--status": query["status"], "--search": query["q"]}
     again |= {"--sort": query["sort"], "--cursor": page["next_cursor"] or ""}
@@ -222,7 +247,7 @@ async def list_files(options: Options, /, limit: int, status: str | None, **othe
 @click.pass_obj
 async def errors(options: Options, file_id: str, form: str) -> None:
     """List the bad rows of a file."""
-    async with open_client(options.base_url) as client:
+    async with open_client(options.base_url, options.token) as client:
         if form == "table" and not options.json:
             record = await client.record(file_id)
             if record["status"] not in FINAL:
@@ -249,7 +274,7 @@ async def errors(options: Options, file_id: str, form: str) -> None:
 @click.pass_obj
 async def sensors(options: Options, file_id: str, sort: str, limit: int, cursor: str) -> None:
     """Show the statistics of each sensor of a file, by name."""
-    async with open_client(options.base_url) as client:
+    async with open_client(options.base_url, options.token) as client:
         page = await client.sensors(file_id, sort=sort, limit=str(limit), cursor=cursor)
     again = {"--limit": str(limit), "--sort": sort, "--cursor": page["next_cursor"] or ""}
     show(
@@ -264,7 +289,7 @@ async def sensors(options: Options, file_id: str, sort: str, limit: int, cursor:
 async def delete(options: Options, file_ids: tuple[str, ...]) -> None:
     """Delete files with all that is known of them."""
     done = []
-    async with open_client(options.base_url) as client:
+    async with open_client(options.base_url, options.token) as client:
         for file_id in file_ids:
             deleted = await attempt(delete_one, client, file_id)
             if deleted is not None:
@@ -280,7 +305,7 @@ async def delete(options: Options, file_ids: tuple[str, ...]) -> None:
 @click.pass_obj
 async def reprocess(options: Options, file_id: str, wait: bool) -> None:
     """Process a file again."""
-    async with open_client(options.base_url) as client:
+    async with open_client(options.base_url, options.token) as client:
         record = await client.reprocess(file_id)
         if wait:
             with render.progress_bars(wanted=not options.json) as bars:
@@ -297,7 +322,7 @@ async def health(options: Options) -> None:
 
     Exit status 0 while all of it is well, else 1.
     """
-    async with open_client(options.base_url) as client:
+    async with open_client(options.base_url, options.token) as client:
         state = await client.health()
     show(state, options, render.show_health)
     sys.exit(ExitStatus.PROCESSED if state["status"] == "ok" else ExitStatus.FAILED)
@@ -311,6 +336,16 @@ async def serve() -> None:
     Its settings come from the environment: see the README.
     """
     os.execv(sys.executable, [sys.executable, "-m", "aggsvc"])  # noqa: S606 - ours, no shell
+
+
+def is_overheard(base_url: str) -> bool:
+    """Whether what is sent there crosses a network as it is."""
+    url = urlsplit(base_url)
+    try:
+        is_here = ip_address(url.hostname or "").is_loopback
+    except ValueError:
+        is_here = url.hostname == "localhost"
+    return url.scheme == "http" and not is_here
 
 
 def sizes_of(files: Sequence[Path]) -> dict[Path, int]:

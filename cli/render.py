@@ -189,7 +189,9 @@ def _show_rest(count: int, how: str) -> None:
 
 
 def show_health(health: Record) -> None:
-    """The state of each part."""
+    """The state of each part, or of the whole for who has no token."""
+    if "workers" not in health:
+        out.print(f"{'service':8} {health['status']}")
     for name, part in health.items():
         if name == "status":
             continue

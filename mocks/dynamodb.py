@@ -1,8 +1,8 @@
 """MockDynamoDB: the metadata table as a journal on disk and sorted indexes in memory.
 
-An item is kept as the bytes of its journal entry `{"table":...,"key":...,"item":{...}}`, a removal
-is `{"table":...,"key":...}`. Writes are decided upon the newest state, journalled, and seen by
-readers once they are on disk.
+An item is kept as its journal entry `{"table":...,"key":...,"item":{...}}`, packed
+(mocks/packing.py); a removal is `{"table":...,"key":...}`. Writes are decided upon the newest
+state, journalled, and seen by readers once they are on disk.
 """
 
 import asyncio
@@ -22,24 +22,26 @@ from aggsvc.errors import ConditionFailed, InvalidRequest, ItemTooLarge
 from aggsvc.ports import Item, ItemPage, TableSchema
 from mocks.files import Files
 from mocks.journal import Journal
+from mocks.packing import SIZE, Packed, Packer
 
 MAX_ITEM = 400 * 1024
 MAX_KEY = 2048
 MAX_DEPTH = 32
 MAX_LIMIT = 1000
 MAX_PAGE = 1024 * 1024  # bytes of items, as DynamoDB ends a page
+RANKS = {int: 1, float: 1, str: 2}
 STEP = 1000  # index entries walked before the loop has its turn
 TURN = 128 * 1024  # bytes of items parsed before it has
 
 # Tuples of atoms, and tuples of these: the garbage collector stops tracking them, so that
 # 100,000 items cost it nothing.
 Position = tuple[Any, ...]  # rank and value of the attribute, those of the order, the key
-Row = tuple[bytes, int | None, str | None, str, tuple[Position, ...]]
-ENTRY: Final = 0
-VERSION: Final = 1
-STATUS: Final = 2
-SEARCHED: Final = 3
-POSITIONS: Final = 4
+# A Packed entry, and what is looked for without unpacking it.
+Row = tuple[bytes, int, int, int | None, str | None, str, tuple[Position, ...]]
+VERSION: Final = 3
+STATUS: Final = 4
+SEARCHED: Final = 5
+POSITIONS: Final = 6
 
 
 class MockDynamoDB:
@@ -49,11 +51,12 @@ class MockDynamoDB:
     most `limit` items and about 1 MiB. After a failed fsync every write is refused.
     """
 
-    def __init__(self, journal: Journal, tables: dict[str, "_Table"], others: list[bytes]) -> None:
+    def __init__(self, journal: Journal, state: "_State") -> None:
         self._journal = journal
-        self._tables = tables
-        self._others = others
-        journal.compact_from(self._entries)
+        self._tables = state.tables
+        self._others = state.others
+        self._packer = state.packer
+        journal.compact_from(self._rows, self._packer.unpack)
 
     @classmethod
     async def open(
@@ -63,8 +66,10 @@ class MockDynamoDB:
 
         Raises StartRefused: DamagedStore, DataLocked, or the files cannot be used.
         """
-        journal, entries = await Journal.open(files, path)
-        return cls(journal, *await asyncio.to_thread(_load, entries, tables))
+        state = _State(tables)
+        journal = await Journal.open(files, path, state.take)
+        await asyncio.to_thread(state.build)
+        return cls(journal, state)
 
     async def close(self) -> None:
         """Finish what is under way and let the files go."""
@@ -77,15 +82,15 @@ class MockDynamoDB:
         target = self._table(table)
         key = target.key_of(item)
         _check_size(item, key)
-        entry = _exact(orjson.dumps({"table": table, "key": key, "item": item}))
-        row = target.row(entry, key, item)
+        entry = orjson.dumps({"table": table, "key": key, "item": item})
+        row = target.row(self._packer.pack(entry), key, item)
         target.require(key, expected_version)
         await self._write(target, key, entry, row)
 
     async def get_item(self, table: str, key: str) -> Item | None:
         """A copy of the item of that key, or None."""
         row = self._table(table).rows.get(key)
-        return _item(row) if row else None
+        return self._item(row) if row else None
 
     async def delete_item(
         self, table: str, key: str, *, expected_version: int | None = None
@@ -106,7 +111,7 @@ class MockDynamoDB:
         page = list(_cut([target.rows[key] for key in keys[:limit]]))
         more = len(keys) > len(page)
         following = _cursor(listing, [keys[len(page) - 1]]) if more else None
-        return ItemPage(await _items(page), following)
+        return ItemPage(await self._items(page), following)
 
     async def query(
         self,
@@ -133,7 +138,7 @@ class MockDynamoDB:
         page = list(_cut(rows[:limit]))
         more = len(rows) > len(page)
         following = _cursor(listing, walk.mark(page[-1])) if more else None
-        return ItemPage(await _items(page), following)
+        return ItemPage(await self._items(page), following)
 
     async def count_by_status(self, table: str) -> dict[str, int]:
         """How many items there are of each status that occurs."""
@@ -155,9 +160,27 @@ class MockDynamoDB:
         table.expect(key, row)
         await done
 
-    def _entries(self) -> list[bytes]:
-        rows = (table.rows.values() for table in self._tables.values())
-        return self._others + [row[ENTRY] for part in rows for row in part]
+    def _rows(self) -> list[Packed | Row]:
+        """Every entry there is, packed."""
+        found: list[Packed | Row] = list(self._others.values())
+        for table in self._tables.values():
+            found += table.rows.values()
+        return found
+
+    def _item(self, row: Row) -> Item:
+        item: Item = orjson.loads(self._packer.unpack(row))["item"]
+        return item
+
+    async def _items(self, rows: Sequence[Row]) -> tuple[Item, ...]:
+        """The rows' items; the loop has its turn between large ones."""
+        found, parsed = [], 0
+        for row in rows:
+            found.append(self._item(row))
+            parsed += row[SIZE]
+            if parsed >= TURN:
+                parsed = 0
+                await asyncio.sleep(0)
+        return tuple(found)
 
 
 class _Table:
@@ -186,15 +209,15 @@ class _Table:
             raise InvalidRequest(f"{name} must be text of 1 to {MAX_KEY} bytes of UTF-8")
         return key
 
-    def row(self, entry: bytes, key: str, item: Item) -> Row:
+    def row(self, entry: Packed, key: str, item: Item) -> Row:
         schema = self.schema
         order = _ranked(schema.order, item.get(schema.order))
         positions = tuple(
-            (*_ranked(attribute, item.get(attribute)), *order, key) for attribute in self.indexes
+            [(*_ranked(attribute, item.get(attribute)), *order, key) for attribute in self.indexes]
         )
         status, searched = item.get(schema.status), item.get(schema.search)
         return (
-            entry,
+            *entry,
             item.get("version"),
             str(status) if isinstance(status, str) else None,
             searched.casefold() if isinstance(searched, str) else "",
@@ -321,22 +344,27 @@ class _Walk:
         return positions
 
 
-def _load(
-    entries: Sequence[bytes], schemas: Mapping[str, TableSchema]
-) -> tuple[dict[str, _Table], list[bytes]]:
-    tables = {name: _Table(schema) for name, schema in schemas.items()}
-    others: dict[tuple[str, str], bytes] = {}
-    for entry in entries:
+class _State:
+    """What the entries that are taken, one after the other, come to."""
+
+    def __init__(self, schemas: Mapping[str, TableSchema]) -> None:
+        self.tables = {name: _Table(schema) for name, schema in schemas.items()}
+        self.others: dict[tuple[str, str], Packed] = {}  # of tables that are not known here
+        self.packer = Packer()
+
+    def take(self, entry: bytes) -> None:
         written = orjson.loads(entry)
         name, key, item = written["table"], written["key"], written.get("item")
-        table = tables.get(name)
+        packed = self.packer.pack(entry) if item else None
+        table = self.tables.get(name)
         if table:
-            _keep(table.rows, key, item and table.row(entry, key, item))
+            _keep(table.rows, key, packed and table.row(packed, key, item))
         else:
-            _keep(others, (name, key), item and entry)
-    for table in tables.values():
-        table.build()
-    return tables, list(others.values())
+            _keep(self.others, (name, key), packed)
+
+    def build(self) -> None:
+        for table in self.tables.values():
+            table.build()
 
 
 def _keep(kept: dict[Any, Any], key: object, value: object) -> None:
@@ -346,39 +374,20 @@ def _keep(kept: dict[Any, Any], key: object, value: object) -> None:
         kept.pop(key, None)
 
 
-def _exact(data: bytes) -> bytes:
-    # orjson leaves its buffer's spare room behind the bytes: 8 KB for a record of 1.
-    return bytes(memoryview(data))
-
-
-def _item(row: Row) -> Item:
-    item: Item = orjson.loads(row[ENTRY])["item"]
-    return item
-
-
-async def _items(rows: Sequence[Row]) -> tuple[Item, ...]:
-    """The rows' items; the loop has its turn between large ones."""
-    found, parsed = [], 0
-    for row in rows:
-        found.append(_item(row))
-        parsed += len(row[ENTRY])
-        if parsed >= TURN:
-            parsed = 0
-            await asyncio.sleep(0)
-    return tuple(found)
-
-
 def _cut(rows: Iterable[Row]) -> Iterator[Row]:
     """The rows of one page: at least one, and about MAX_PAGE bytes."""
     size = 0
     for row in rows:
-        size += len(row[ENTRY])
-        if size > MAX_PAGE and size > len(row[ENTRY]):
+        size += row[SIZE]
+        if size > MAX_PAGE and size > row[SIZE]:
             return
         yield row
 
 
 def _ranked(attribute: str, value: Any) -> tuple[int, Any]:
+    rank = RANKS.get(type(value))
+    if rank is not None:  # as nearly always, and loading asks for it a million times
+        return rank, value
     try:
         return _rank(value)
     except TypeError:

@@ -6,6 +6,7 @@ await: what a thread has begun is finished or undone, never left half done.
 
 import asyncio
 import contextlib
+import ctypes
 import errno
 import fcntl
 import os
@@ -42,7 +43,13 @@ T = TypeVar("T")
 
 # No room, no quota, or the file larger than this process may make it (RLIMIT_FSIZE).
 FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
-CHUNK = 256 * 1024  # bytes written per hop, and what is read whole
+CHUNK = 256 * 1024  # bytes written per hop at least, and what is read whole
+# What must have room for a store to be called well: more than most records take.
+PROBE = bytes(64 * 1024)
+# Who gives a new file so much at a time need not take little memory: it is written behind.
+LARGE = 2 * CHUNK
+# So much of a new file is left to the last sync at most, in whose time its client waits.
+UNWRITTEN = 8 * 1024 * 1024
 
 
 class SyncFailed(StoreReadOnly):
@@ -55,6 +62,9 @@ class FileMissing(StoreUnavailable):
 
 # Not every system has fdatasync; fsync promises all that it does.
 _sync = getattr(os, "fdatasync", os.fsync)
+# Python has no name for it, and not every system has it.
+_sync_file_range = getattr(ctypes.CDLL(None), "sync_file_range", None)
+_SYNC_FILE_RANGE_WRITE = 2
 
 
 class Disk:
@@ -82,6 +92,16 @@ class Disk:
         rest = memoryview(data)
         while rest:
             rest = rest[os.write(fd, rest) :]
+
+    def begin_writeback(self, fd: int, start: int, size: int) -> None:
+        """Let the system begin to bring these bytes to the disk, where it can be told to.
+
+        That promises nothing: a sync tells whether they got there.
+        """
+        if _sync_file_range:
+            _sync_file_range(
+                fd, ctypes.c_int64(start), ctypes.c_int64(size), _SYNC_FILE_RANGE_WRITE
+            )
 
     def truncate(self, fd: int, size: int) -> None:
         """Cut the file to size."""
@@ -159,9 +179,10 @@ def starting(doing: str, path: Path) -> Iterator[None]:
     except (OSError, StoreUnavailable) as error:
         cause = error if isinstance(error, OSError) else error.__cause__
         reason = cause.strerror if isinstance(cause, OSError) else str(error)
+        is_full = isinstance(cause, OSError) and cause.errno in FULL
+        remedy = "make room on its disk" if is_full else "let this user read and write there"
         raise StartRefused(
-            f"cannot {doing} {path}: {reason}; "
-            "let this user read and write there, or choose another place for the data"
+            f"cannot {doing} {path}: {reason}; {remedy}, or choose another place for the data"
         ) from error
 
 
@@ -303,7 +324,7 @@ class Files:
             return await self.run(_names, folder)
 
     async def probe(self, folder: Path, prefix: str) -> None:
-        """Write and remove a small file, named as new_file names its; raises StoreUnavailable."""
+        """Write PROBE and remove it, named as new_file names its; raises StoreUnavailable."""
         with _available("write in", folder):
             await self.run(self._probe, _temporary(folder, prefix))
 
@@ -378,7 +399,7 @@ class Files:
     def _probe(self, path: Path) -> None:
         fd = self.disk.create(path)
         try:
-            self.disk.write(fd, b"probe")
+            self.disk.write(fd, PROBE)
         finally:
             self.disk.close(fd)
             self.disk.unlink(path)
@@ -396,21 +417,32 @@ class NewFile:
         self._dropped = False
         self._buffer: list[bytes] = []
         self._buffered = 0
+        self._writing: asyncio.Task[int | None] | None = None
+        self._size = 0
+        self._written_back = 0
         self._turn = asyncio.Lock()
 
     async def write(self, data: bytes) -> None:
-        """Append data, which may wait in memory until there is a chunk of it."""
+        """Append data, which may wait in memory until there is a chunk of it.
+
+        What comes in large pieces is written behind: if that fails, the next call tells.
+        """
         self._buffer.append(bytes(data))
         self._buffered += len(data)
         if self._buffered >= CHUNK:
-            await self._files.finish(self._take_turn(self._flush))
+            await self._settle()
+            self._writing = self._files.spawn(self._take_turn(self._flush, self._gathered()))
+            if len(data) < LARGE:
+                await self._settle()
 
     async def publish(self, path: Path) -> int:
         """Give the file its own name, durably; its time of change in ns.
 
         Once dropped it raises CancelledError and publishes nothing.
         """
-        modified = await self._files.finish(self._take_turn(self._put_in_place, path))
+        await self._settle()
+        rest = self._gathered()
+        modified = await self._files.finish(self._take_turn(self._put_in_place, rest, path))
         if modified is None:
             raise asyncio.CancelledError
         await self._files.sync_folder(path.parent)
@@ -419,27 +451,44 @@ class NewFile:
     async def drop(self) -> None:
         """Remove what was written, unless it has been published already."""
         self._dropped = True
-        if self._turn.locked() or self._exists:
+        if self._writing or self._turn.locked() or self._exists:
             await self._files.finish(self._take_turn(self._remove))
+
+    async def _settle(self) -> None:
+        """Wait until what is being written is written; raises what kept it from that."""
+        if self._writing:
+            await asyncio.shield(self._writing)
+
+    def _gathered(self) -> list[bytes]:
+        gathered, self._buffer, self._buffered = self._buffer, [], 0
+        return gathered
 
     async def _take_turn(self, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         async with self._turn:
             return await self._files.run(step, *args, **kwargs)
 
-    def _flush(self) -> int:
+    def _flush(self, data: list[bytes]) -> int | None:
+        if self._dropped:
+            return None
         with _available("write", self._temporary):
             if self._fd is None:
                 self._fd = self._disk.create(self._temporary)
                 self._exists = True
-            self._disk.write(self._fd, b"".join(self._buffer))
-        self._buffer.clear()
-        self._buffered = 0
+            self._disk.write(self._fd, b"".join(data))
+        self._size += sum(map(len, data))
+        self._write_back(self._fd)
         return self._fd
 
-    def _put_in_place(self, path: Path) -> int | None:
-        if self._dropped:
+    def _write_back(self, fd: int) -> None:
+        size = self._size - self._written_back
+        if size >= UNWRITTEN:
+            self._disk.begin_writeback(fd, self._written_back, size)
+            self._written_back = self._size
+
+    def _put_in_place(self, data: list[bytes], path: Path) -> int | None:
+        fd = self._flush(data)
+        if fd is None:
             return None
-        fd = self._flush()
         with _synced(self._temporary):
             self._disk.sync(fd)
         with _available("write", path):
@@ -664,8 +713,7 @@ def _lock(folder: Path, name: str, description: str) -> int:
     fd = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()} {description}\n".encode(), 0)
+        _name_holder(fd, f"{os.getpid()} {description}\n".encode())
     except BlockingIOError:
         holder = os.pread(fd, 200, 0).decode(errors="replace").strip()
         os.close(fd)
@@ -674,6 +722,14 @@ def _lock(folder: Path, name: str, description: str) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def _name_holder(fd: int, holder: bytes) -> None:
+    try:
+        os.ftruncate(fd, os.pwrite(fd, holder, 0))
+    except OSError as error:
+        if error.errno not in FULL:  # the lock holds without a name
+            raise
 
 
 def _in_use(folder: Path, holder: str) -> str:

@@ -23,8 +23,9 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 import structlog
@@ -39,6 +40,8 @@ COMPACT_AT = 1024 * 1024  # bytes of journal below which no snapshot is worth it
 BLOCK = 1024 * 1024  # bytes of a snapshot sealed and written per hop
 
 Settle = Callable[[bool], None]
+Take = Callable[[bytes], None]
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -61,7 +64,8 @@ class Journal:
         self._generation = recovered.last
         self._oldest = recovered.first
         self._compact_at = max(COMPACT_AT, recovered.snapshot_size)
-        self._state: Callable[[], Sequence[bytes]] = tuple
+        self._state: Callable[[], Sequence[Any]] = tuple
+        self._read: Callable[[Any], bytes] = bytes
         self._gate = WriteGate(f"the table at {path}")
         self._waiting = _Batch()
         self._flusher: asyncio.Task[None] | None = None
@@ -69,8 +73,8 @@ class Journal:
         self._closed = False
 
     @classmethod
-    async def open(cls, files: Files, path: Path) -> tuple["Journal", list[bytes]]:
-        """The journal, and the entries that make up its state.
+    async def open(cls, files: Files, path: Path, take: Take) -> "Journal":
+        """The journal, once each of the entries that make up its state was taken, in a thread.
 
         Raises DamagedStore, DataLocked, or StartRefused where the files cannot be used.
         """
@@ -79,16 +83,20 @@ class Journal:
         lock = await files.lock_folder(path.parent, f"aggsvc, {path.name}", f".{path.name}.lock")
         try:
             with starting("read", path):
-                recovered = await files.run(_recover, path)
+                recovered = await files.run(_recover, path, take)
             current = await _open_last(files, path, recovered)
         except BaseException:
             await lock.release()
             raise
-        return cls(files, path, lock, recovered, current), recovered.entries
+        return cls(files, path, lock, recovered, current)
 
-    def compact_from(self, state: Callable[[], Sequence[bytes]]) -> None:
-        """Name the function that gives the state's entries, all settled ones and no other."""
+    def compact_from(self, state: Callable[[], Sequence[T]], read: Callable[[T], bytes]) -> None:
+        """Name the function that gives the state, all that is settled and nothing else.
+
+        `read`, called in a thread, gives the entry of each part of it.
+        """
         self._state = state
+        self._read = read
 
     def append(self, entry: bytes, settle: Settle) -> Awaitable[None]:
         """Append the entry; what is returned is done once it is on disk, or StoreUnavailable.
@@ -158,24 +166,25 @@ class Journal:
         self._generation += 1
         self._compaction = self._files.spawn(self._compact(full, self._state()))
 
-    async def _compact(self, full: AppendFile, entries: Sequence[bytes]) -> None:
+    async def _compact(self, full: AppendFile, state: Sequence[Any]) -> None:
         generation = self._generation
         try:
             with self._gate.watch():
                 await full.close()
-                size = await self._write_snapshot(generation, entries)
+                size = await self._write_snapshot(generation, state)
                 await self._remove_older(generation)
         except StoreUnavailable as error:
             log.warning("compaction failed", path=str(self._path), error=str(error))
         else:
             self._compact_at = max(COMPACT_AT, size)
 
-    async def _write_snapshot(self, generation: int, entries: Sequence[bytes]) -> int:
+    async def _write_snapshot(self, generation: int, state: Sequence[Any]) -> int:
+        entries = chain([_header(generation, len(state))], map(self._read, state))
+        lines = map(seal, entries)
         file = self._files.new_file(self._path.parent, _temporary_prefix(self._path))
         size = 0
         try:
-            for block in _blocks([_header(generation, len(entries))], entries):
-                data = await self._files.run(_seal_all, block)
+            while data := await self._files.run(_block, lines):
                 await file.write(data)
                 size += len(data)
             await file.publish(self._path)
@@ -216,9 +225,8 @@ class _Batch:
 
 
 class _Recovered(NamedTuple):
-    """What the files hold; `first` and `last` are the generations of the journals in use."""
+    """What the files are; `first` and `last` are the generations of the journals in use."""
 
-    entries: list[bytes]
     first: int
     last: int
     last_size: int | None
@@ -245,19 +253,19 @@ async def _open_last(files: Files, path: Path, recovered: _Recovered) -> AppendF
         return await files.reopen_log(last, recovered.last_size)
 
 
-def _recover(path: Path) -> _Recovered:
+def _recover(path: Path, take: Take) -> _Recovered:
     names = [entry.name for entry in path.parent.iterdir()]
     generations = sorted(_generations(path, names))
-    first, entries, snapshot_size = _read_snapshot(path) if path.name in names else (0, [], 0)
+    first, snapshot_size = _read_snapshot(path, take) if path.name in names else (0, 0)
     live = [g for g in generations if g >= first]
     _require_whole(path, first, live, has_snapshot=path.name in names)
     last_size = None
     for generation in live:
-        last_size = _read_journal(path, generation, entries, is_last=generation == live[-1])
+        last_size = _read_journal(path, generation, take, is_last=generation == live[-1])
     leftovers = [path.with_name(name) for name in names if _is_temporary(path, name)]
     leftovers += [_journal(path, g) for g in generations if g < first]
     last = live[-1] if live else first
-    return _Recovered(entries, first, last, last_size, snapshot_size, leftovers)
+    return _Recovered(first, last, last_size, snapshot_size, leftovers)
 
 
 def _require_whole(path: Path, first: int, live: list[int], *, has_snapshot: bool) -> None:
@@ -273,18 +281,20 @@ def _require_whole(path: Path, first: int, live: list[int], *, has_snapshot: boo
     )
 
 
-def _read_snapshot(path: Path) -> tuple[int, list[bytes], int]:
+def _read_snapshot(path: Path, take: Take) -> tuple[int, int]:
+    """Take the snapshot's entries; its generation and size."""
     lines = _read_lines(path)
     header = _parse_header(path, next(lines, _Line(0, None)).entry)
-    entries = []
+    count = 0
     for line in lines:
         if line.entry is None:
             raise _damaged(path, line.offset, "a line's checksum is wrong")
-        entries.append(line.entry)
+        take(line.entry)
+        count += 1
     size = path.stat().st_size
-    if len(entries) != header["entries"]:
-        raise _damaged(path, size, f"it has {len(entries)} of {header['entries']} entries")
-    return header["generation"], entries, size
+    if count != header["entries"]:
+        raise _damaged(path, size, f"it has {count} of {header['entries']} entries")
+    return header["generation"], size
 
 
 def _parse_header(path: Path, entry: bytes | None) -> dict[str, int]:
@@ -296,14 +306,14 @@ def _parse_header(path: Path, entry: bytes | None) -> dict[str, int]:
     return header
 
 
-def _read_journal(path: Path, generation: int, entries: list[bytes], *, is_last: bool) -> int:
-    """Add the journal's entries; the size up to which they are sound."""
+def _read_journal(path: Path, generation: int, take: Take, *, is_last: bool) -> int:
+    """Take the journal's entries; the size up to which they are sound."""
     journal = _journal(path, generation)
     for line in _read_lines(journal):
         if line.entry is None:
             _require_torn(path, journal, line.offset, is_last=is_last)
             return line.offset
-        entries.append(line.entry)
+        take(line.entry)
     return journal.stat().st_size
 
 
@@ -353,17 +363,14 @@ def _seal_all(entries: Sequence[bytes], since: int = 0) -> bytes:
     return b"".join([seal(entry, since) for entry in entries])
 
 
-def _blocks(*parts: Sequence[bytes]) -> Iterator[list[bytes]]:
-    block: list[bytes] = []
-    size = 0
-    for part in parts:
-        for entry in part:
-            block.append(entry)
-            size += len(entry)
-            if size >= BLOCK:
-                yield block
-                block, size = [], 0
-    yield block
+def _block(lines: Iterator[bytes]) -> bytes:
+    """The next lines, about BLOCK bytes of them; none at the end."""
+    block = bytearray()
+    for line in lines:
+        block += line
+        if len(block) >= BLOCK:
+            break
+    return bytes(block)
 
 
 def _journal(path: Path, generation: int) -> Path:

@@ -155,10 +155,12 @@ class MockS3:
         if bucket in self._buckets:
             await self._files.finish(self._remove(bucket, key, path))
 
-    async def check(self) -> None:
-        """Raise StoreUnavailable unless the store can read and write."""
+    async def check(self, bucket: str) -> None:
+        """Raise StoreUnavailable unless objects can be read from and put in the bucket."""
         self._gate.check()
-        await self._files.probe(self._root, TEMPORARY)
+        folder = self._root / _bucket_name(bucket)
+        # A bucket that is not made yet will be in the root.
+        await self._files.probe(folder if bucket in self._buckets else self._root, TEMPORARY)
 
     async def _make_bucket(self, bucket: str) -> None:
         if bucket not in self._buckets:

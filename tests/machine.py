@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -13,3 +14,9 @@ def program(name: str) -> str:
         missing = f"{name} is not installed on this machine"
         pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
     return path
+
+
+def seconds_of(pid: int) -> float:
+    """How long the process has worked; other than the time gone by, however busy the machine is."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

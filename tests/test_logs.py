@@ -1,7 +1,9 @@
 """The log of a running service: JSON lines that say which file they are about."""
 
 import asyncio
+import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -14,6 +16,7 @@ import aiohttp
 import orjson
 import pytest
 
+from aggsvc.logs import _formatter
 from tests.conftest import BAD_ROW, DEADLINE, GOOD_ROW, HEADER, until
 
 ROOT = Path(__file__).parents[1]
@@ -105,6 +108,92 @@ async def test_the_level_decides_what_is_logged(tmp_path: Path) -> None:
         await send(session, service.url, HEADER + GOOD_ROW + BAD_ROW)
         assert await service.stop() == 0
         assert {line["level"] for line in service.lines()} == {"warning"}
+
+
+async def answered(url: str, *paths: str) -> None:
+    """Ask for each path, with its own place as the request's id."""
+    async with aiohttp.ClientSession() as session:
+        for number, path in enumerate(paths):
+            headers = {"X-Request-ID": f"r{number}"}
+            async with session.get(url + path, headers=headers) as answer:
+                await answer.read()
+
+
+async def test_each_request_leaves_one_line(tmp_path: Path) -> None:
+    async with running(tmp_path, LOG_LEVEL="debug") as service:
+        await answered(service.url, "/files", "/nowhere")
+        assert await service.stop() == 0
+        lines = [line for line in service.lines() if line["event"] == "request answered"]
+    listed, missed = lines
+    assert listed | {"ms": 0, "bytes": 0, "timestamp": ""} == {
+        "timestamp": "",
+        "level": "debug",
+        "event": "request answered",
+        "logger": "aggsvc.http.access_log",
+        "request_id": "r0",
+        "method": "GET",
+        "path": "/files",
+        "status": 200,
+        "ms": 0,
+        "bytes": 0,
+    }
+    assert listed["ms"] > 0
+    assert listed["bytes"] > 30
+    assert (missed["status"], missed["level"], missed["request_id"]) == (404, "info", "r1")
+
+
+async def test_who_asks_again_and_again_does_not_drown_the_log(tmp_path: Path) -> None:
+    """At the default level a read that is answered well leaves nothing; an upload does."""
+    async with running(tmp_path) as service, aiohttp.ClientSession() as session:
+        await send(session, service.url, HEADER + GOOD_ROW)
+        await answered(service.url, *["/files", "/health", "/ui"] * 5)
+        assert await service.stop() == 0
+        lines = [line for line in service.lines() if line["event"] == "request answered"]
+    assert [(line["method"], line["status"]) for line in lines] == [("POST", 202)]
+
+
+async def test_a_request_writes_no_line_of_its_own_into_the_log(tmp_path: Path) -> None:
+    """Whatever is in its path, its id, its method, or its upload's name and rows."""
+    line = '%0a%1b[31m{"level":"critical","event":"forged"}'
+    async with running(tmp_path, LOG_LEVEL="debug") as service, aiohttp.ClientSession() as session:
+        host, _, port = service.url.removeprefix("http://").partition(":")
+        for sent in (
+            f"GET /{line.replace(' ', '%20')} HTTP/1.1\r\nHost: x\r\n\r\n",
+            f"GET /{line} HTTP/1.1\r\nHost: x\r\nX-Request-ID: a\x1b[31m\r\n\r\n",
+            "GE\x1b[31mT / HTTP/1.1\r\nHost: x\r\n\r\n",
+        ):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(sent.encode())
+            writer.write_eof()
+            await asyncio.wait_for(reader.read(), DEADLINE)
+            writer.close()
+            await writer.wait_closed()
+        row = b'a,"\n\x1b[31m{""level"":""critical""}",1\n'
+        await send(session, service.url, HEADER + row + GOOD_ROW)
+        assert await service.stop() == 0
+        text = service.log.read_text()
+        lines = service.lines()
+    assert text.isascii()
+    assert "\x1b" not in text
+    assert "forged" in text
+    assert not [line for line in lines if line["level"] == "critical" or line["event"] == "forged"]
+
+
+HOSTILE = "a\nb\r{}\x1b[31m\x7f\x9b\u2028\u202e"
+
+
+@pytest.mark.parametrize("for_person", [True, False], ids=["console", "json"])
+def test_no_text_from_outside_begins_a_line_or_steers_the_terminal(for_person: bool) -> None:
+    """Neither as a value, nor in the sentence that a library logs."""
+    formatter = _formatter(for_person=for_person)
+    ours = {"event": "row failed", "value": HOSTILE, "path": HOSTILE}
+    record = logging.makeLogRecord({"msg": ours, "levelname": "INFO", "name": "x"})
+    record._logger, record._name = None, "info"
+    theirs = logging.makeLogRecord({"msg": "got %s", "args": (HOSTILE,), "levelname": "INFO"})
+    for line in (formatter.format(record), formatter.format(theirs)):
+        written = re.sub("\x1b\\[([0-9]|3[2-9])+m", "", line) if for_person else line
+        assert written.isprintable()  # the colours of the console's own aside
+        assert "[31m" in written
 
 
 async def test_a_misspelt_variable_is_warned_about(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
-from aggsvc.errors import StoreUnavailable
+from aggsvc.errors import StoreFull, StoreUnavailable
 from aggsvc.events import FileEvent
 from aggsvc.model import (
     Aggregates,
@@ -25,7 +25,7 @@ from aggsvc.model import (
     TimeSeries,
     rfc3339,
 )
-from aggsvc.processor import KEPT_ERRORS, LOGGED_ERRORS
+from aggsvc.processor import KEPT_ERRORS, LOGGED_ERRORS, MAX_STORE_TRIES
 from aggsvc.settings import Settings
 from tests import oracle
 from tests.conftest import (
@@ -310,6 +310,96 @@ async def test_a_table_that_refuses_the_result_gives_the_job_back(settings: Sett
         parts.table.refused = set()
         assert await parts.keys() == [sent.object_key]
         assert (await parts.process(sent.file_id)).status is Status.PARTIAL
+
+
+async def tried_in_vain(parts: Parts, sent: FileRecord, times: int) -> None:
+    for _ in range(times):
+        with pytest.raises(StoreUnavailable):
+            await parts.processor.process(Job(sent.file_id))
+
+
+class FullTable(Refusing):
+    """A table that has room for what was begun, and then for nothing while it is `full`."""
+
+    full = False
+
+    async def put_item(self, table: str, item: dict[str, Any], **options: Any) -> None:
+        if self.full and item["status"] != "processing":
+            raise StoreFull("no space left")
+        await self.inner.put_item(table, item, **options)
+
+    async def check(self) -> None:
+        if self.full:
+            raise StoreFull("no space left")
+
+
+async def test_a_disk_that_is_full_for_long_uses_up_no_attempt(settings: Settings) -> None:
+    """Not even where there is no room to note that the attempt was not the file's fault."""
+    async with opened_parts(settings, table=FullTable) as parts:
+        sent = await parts.submit(HEADER + GOOD_ROW)
+        parts.table.full = True
+        await tried_in_vain(parts, sent, 3 * MAX_STORE_TRIES)
+        assert (await parts.files.get(sent.file_id)).attempts == 1
+        parts.table.full = False
+        record = await parts.process(sent.file_id)
+        assert (record.status, record.attempts, record.message) == (Status.PROCESSED, 1, None)
+
+
+async def test_an_attempt_that_a_full_disk_ended_is_given_back_before_the_stop(
+    settings: Settings,
+) -> None:
+    async with opened_parts(settings, table=FullTable) as parts:
+        sent = await parts.submit(HEADER + GOOD_ROW)
+        parts.table.full = True
+        await tried_in_vain(parts, sent, 1)
+        await parts.processor.close()
+        assert (await parts.files.get(sent.file_id)).status is Status.PROCESSING
+        parts.table.full = False
+        await parts.processor.close()
+        assert_as_if_never_begun(await parts.files.get(sent.file_id))
+
+
+class NoReports(Through):
+    """An object store with room for anything but what processing writes."""
+
+    full = True
+    error: type[StoreUnavailable] = StoreFull
+
+    async def put_object(self, bucket: str, key: str, data: Any, **options: Any) -> Any:
+        if self.full and not key.endswith("/upload.csv"):
+            raise self.error("no space left")
+        return await self.inner.put_object(bucket, key, data, **options)
+
+
+@pytest.mark.parametrize("rows", [BAD_ROW, MANY_SENSORS], ids=["errors", "sensors"])
+async def test_a_file_whose_result_never_fits_says_so_while_it_waits_and_then_fails(
+    settings: Settings, rows: bytes
+) -> None:
+    async with opened_parts(settings, objects=NoReports) as parts:
+        sent = await parts.submit(HEADER + rows)
+        await tried_in_vain(parts, sent, MAX_STORE_TRIES - 1)
+        waiting = await parts.files.get(sent.file_id)
+        assert_as_if_never_begun(waiting)
+        assert "no room on the service's disk" in (waiting.message or "")
+        failed = await parts.process(sent.file_id)
+        assert failed.status is Status.FAILED
+        assert f"tried {MAX_STORE_TRIES} times; make room, then reprocess" in (failed.message or "")
+        assert parts.on_disk() == [f"{sent.file_id}%2Fupload.csv"]
+        parts.objects.full = False
+        await parts.service.reprocess(sent.file_id)
+        assert (await parts.process(sent.file_id)).aggregates is not None
+
+
+async def test_a_file_that_a_store_fails_again_and_again_fails_with_a_hint_to_the_log(
+    settings: Settings,
+) -> None:
+    async with opened_parts(settings, objects=NoReports) as parts:
+        parts.objects.error = StoreUnavailable
+        sent = await parts.submit(HEADER + BAD_ROW)
+        await tried_in_vain(parts, sent, MAX_STORE_TRIES - 1)
+        assert "log says why" in ((await parts.files.get(sent.file_id)).message or "")
+        failed = await parts.process(sent.file_id)
+        assert (failed.status, "log says why" in (failed.message or "")) == (Status.FAILED, True)
 
 
 async def report_begun(parts: Parts) -> None:

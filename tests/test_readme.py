@@ -12,7 +12,9 @@ import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any, NamedTuple
 
 import asyncclick as click
@@ -333,9 +335,13 @@ def test_the_table_of_the_command_lines_settings_has_each_with_its_default() -> 
     """Its settings are those of the command line: name, option and default."""
     rows = table(README, "variable", "option", "default", "meaning")
     shown = {(code(name), code(option), code(default)) for name, option, default, _ in rows}
-    wanted = {(o.envvar, o.opts[0], f"{o.default}".removesuffix(".0")) for o in OPTIONS if o.envvar}
+    wanted = {(o.envvar, o.opts[0], default_of(o)) for o in OPTIONS if o.envvar}
     assert shown == wanted
     assert {name for name, _, _ in wanted} == CLIENT_NAMES
+
+
+def default_of(option: click.Option) -> str:
+    return "none" if option.name == "token" else f"{option.default}".removesuffix(".0")
 
 
 def test_every_command_is_in_the_table_and_has_an_example() -> None:
@@ -412,6 +418,17 @@ def test_a_taken_port_is_told(tmp_path: Path) -> None:
 def test_a_bad_setting_is_told(tmp_path: Path) -> None:
     """The message for a bad setting is the one in the README."""
     assert told(refusal(tmp_path, PORT="99999"))
+
+
+def test_an_undecided_access_is_told(tmp_path: Path) -> None:
+    """The message for an address that is open to others is the one in the README."""
+    assert told(refusal(tmp_path, HOST="0.0.0.0"))
+
+
+def test_a_damaged_session_key_is_told(tmp_path: Path) -> None:
+    """The message for a session key that is none is the one in the README."""
+    (tmp_path / "session.key").touch(0o600)
+    assert told(refusal(tmp_path, AUTH="on", AUTH_PATH=str(tmp_path)))
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
@@ -511,3 +528,39 @@ def test_a_field_is_read_as_shown(text: str, meaning: str) -> None:
     else:
         outcome, _ = read(HEADER + f"a,2025-10-01,{code(text)}".encode())
         assert repr(outcome.summary.aggregates().mean_value) == meaning
+
+
+# --- the request that is sent again ---
+
+
+class Receiving(BaseHTTPRequestHandler):
+    """Answers 409 to the first request, 503 to the second and 202 to the third."""
+
+    statuses = iter((409, 503, 202))
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.keys.append(self.headers["Idempotency-Key"])  # type: ignore[attr-defined]
+        self.send_response(next(self.statuses))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_args: object) -> None:
+        pass
+
+
+def test_the_line_with_an_idempotency_key_sends_again_what_was_refused_for_now() -> None:
+    """The same key each time, until it is accepted."""
+    (command,) = re.findall(r"^KEY=.*\ncurl .*Idempotency-Key.*$", README, re.M)
+    with HTTPServer(("127.0.0.1", 0), Receiving) as server:
+        server.keys = []  # type: ignore[attr-defined]
+        Thread(target=server.serve_forever, daemon=True).start()
+        command = command.replace(BASE, f"http://127.0.0.1:{server.server_port}")
+        command = command.replace("@readings.csv", "@samples/readings.csv").replace(
+            "curl ", "curl -s --retry-delay 1 "
+        )
+        done = subprocess.run(command, shell=True, cwd=ROOT, check=False, timeout=20)
+        server.shutdown()
+        keys = server.keys  # type: ignore[attr-defined]
+    assert done.returncode == 0
+    assert (len(keys), len(set(keys))) == (3, 1)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from aggsvc.engine.batch import Names
+from aggsvc.engine.names import Names
 from aggsvc.engine.sensors import COLUMNS, SensorTable
 from aggsvc.errors import InvalidRequest, StoreUnavailable
 from aggsvc.model import FileRecord

@@ -266,6 +266,50 @@ async def test_a_deleted_file_leaves_neither_record_nor_objects(parts: Parts) ->
         await parts.service.delete(sent.file_id)
 
 
+async def test_objects_that_cannot_be_removed_are_removed_later(settings: Settings) -> None:
+    """By this run, whatever it was that left them: the file is gone, or waits, all the same."""
+    async with opened_parts(settings, objects=Refusing) as parts:
+        await parts.recovery.begin()
+        deleted, again = [await parts.submit(PARTIAL) for _ in range(2)]
+        for sent in (deleted, again):
+            await parts.process(sent.file_id)
+        parts.objects.refused = {"delete_object"}
+        await parts.service.delete(deleted.file_id)
+        await parts.service.reprocess(again.file_id)
+        assert len(await parts.keys()) == 6
+        await parts.recovery.sweep()
+        assert len(await parts.keys()) == 6
+        parts.objects.refused = set()
+        await parts.recovery.sweep()
+        assert await parts.keys() == [again.object_key]
+
+
+@pytest.mark.parametrize("call", ["delete_object", "list_objects"])
+async def test_objects_that_could_not_be_removed_are_swept_by_the_start_after_a_clean_stop(
+    settings: Settings, call: str
+) -> None:
+    async with opened_parts(settings, objects=Refusing) as parts:
+        await parts.recovery.begin()
+        sent = await parts.submit(PARTIAL)
+        await write_strays(parts, f"{sent.file_id}/errors-9.ndjson")
+        parts.objects.refused = {call}
+        await parts.service.delete(sent.file_id)
+        await parts.recovery.end()
+    async with opened_parts(settings) as parts:
+        assert await parts.keys()
+        await parts.recovery.recover()
+        await parts.recovery.sweep()
+        assert await parts.keys() == []
+
+
+async def test_deleting_a_file_removes_an_upload_that_is_damaged(parts: Parts) -> None:
+    """It is in no listing."""
+    sent = await parts.submit(HEADER)
+    (parts.root / BUCKET / f"{sent.file_id}%2Fupload.csv").write_bytes(b"damaged")
+    await parts.service.delete(sent.file_id)
+    assert parts.on_disk() == []
+
+
 async def test_reprocessing_forgets_the_old_result_and_its_report(parts: Parts) -> None:
     sent = await parts.submit(PARTIAL)
     done = await parts.process(sent.file_id)

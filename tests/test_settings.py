@@ -19,6 +19,9 @@ DEFAULTS = {
     "processor_engine": "auto",
     "processor_max_attempts": 3,
     "backend": "mock",
+    "auth": "auto",
+    "auth_path": Path("./tmp/auth"),
+    "trust_proxy": False,
     "max_sensors": 2_000_000,
     "max_upload_bytes": 50_000_000_000,
     "max_waiting_files": 10_000,
@@ -27,6 +30,7 @@ DEFAULTS = {
     "header_timeout": 20.0,
     "body_timeout": 10.0,
     "min_upload_rate": 1_000,
+    "cors_origins": "none",
 }
 
 
@@ -53,6 +57,9 @@ def test_each_variable_is_read_by_its_name(monkeypatch: pytest.MonkeyPatch) -> N
         "PROCESSOR_ENGINE": "rows",
         "PROCESSOR_MAX_ATTEMPTS": "7",
         "BACKEND": "mock",
+        "AUTH": "on",
+        "AUTH_PATH": "/data/auth",
+        "TRUST_PROXY": "True",
         "MAX_SENSORS": "9",
         "MAX_UPLOAD_BYTES": "1000",
         "MAX_WAITING_FILES": "1",
@@ -61,6 +68,7 @@ def test_each_variable_is_read_by_its_name(monkeypatch: pytest.MonkeyPatch) -> N
         "HEADER_TIMEOUT": "0.5",
         "BODY_TIMEOUT": "1.5",
         "MIN_UPLOAD_RATE": "10",
+        "CORS_ORIGINS": "https://example.org http://[::1]:3000",
     }
     for name, value in values.items():
         monkeypatch.setenv(name, value)
@@ -84,6 +92,9 @@ def test_each_variable_is_read_by_its_name(monkeypatch: pytest.MonkeyPatch) -> N
         ("PROCESSOR_MAX_ATTEMPTS", "2.5"),
         ("PROCESSOR_ENGINE", "fast"),
         ("BACKEND", "aws2"),
+        ("AUTH", "yes"),
+        ("AUTH_PATH", ""),
+        ("TRUST_PROXY", "maybe"),
         ("LOG_LEVEL", "LOUD"),
         ("HOST", ""),
         ("PORT", "65536"),
@@ -100,6 +111,10 @@ def test_each_variable_is_read_by_its_name(monkeypatch: pytest.MonkeyPatch) -> N
         ("BODY_TIMEOUT", "-1"),
         ("BODY_TIMEOUT", "nan"),
         ("MIN_UPLOAD_RATE", "0"),
+        ("CORS_ORIGINS", ""),
+        ("CORS_ORIGINS", "example.org"),
+        ("CORS_ORIGINS", "https://example.org/"),
+        ("CORS_ORIGINS", "https://a.test,https://b.test"),
     ],
 )
 def test_a_bad_value_gives_one_line_that_names_the_variable(

@@ -228,3 +228,51 @@ async def test_jobs_that_wait_for_their_turn_are_given_back_when_the_pool_stops(
     desk.go.set()
     await asyncio.wait_for(stopping, DEADLINE)
     assert desk.done == ["a"]
+
+
+async def test_no_job_is_begun_while_the_stores_cannot_be_used(
+    monkeypatch: pytest.MonkeyPatch, logged: list[dict[str, object]]
+) -> None:
+    """The one that a store failed comes back; the others are not tried in turn."""
+    monkeypatch.setattr("aggsvc.workers.PAUSE_SECONDS", 0.01)
+    handled: list[str] = []
+    checks = 0
+    is_well = True
+
+    async def check() -> None:
+        nonlocal checks
+        checks += 1
+        if not is_well:
+            raise StoreUnavailable("full")
+
+    async def handle(job: Job) -> None:
+        nonlocal is_well
+        handled.append(job.file_id)
+        if len(handled) == 1:
+            is_well = False
+            raise StoreUnavailable("full")
+
+    queue = await queue_of("a", "b", "c", "d")
+    pool = WorkerPool(queue, handle, 1, check=check)
+    pool.start()
+    await until(lambda: checks > 8, "the pause")
+    assert handled == ["a"]
+    is_well = True
+    await until(lambda: len(handled) == 5, "the other jobs")
+    assert sorted(handled) == ["a", "a", "b", "c", "d"]
+    await pool.stop()
+    events = [line["event"] for line in logged]
+    assert (events.count("processing paused"), events.count("processing resumed")) == (1, 1)
+
+
+async def test_a_pool_that_is_paused_stops_at_once_and_gives_its_jobs_back() -> None:
+    async def check() -> None:
+        raise StoreUnavailable("full")
+
+    desk = Desk()
+    queue = await queue_of("a", "b", "c")
+    pool = WorkerPool(queue, desk.handle, 2, check=check)
+    pool.start()
+    await until(lambda: queue.depth() == 1, "the leases")
+    await asyncio.wait_for(pool.stop(), DEADLINE)
+    assert (desk.begun, queue.depth()) == ([], 3)

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from aggsvc.errors import InvalidRequest
 from aggsvc.http.routing import Route, Scope
-from aggsvc.http.uploads import open_uploads
+from aggsvc.http.uploads import open_form
 from aggsvc.keys import ADMISSION, SERVICE, THROUGHPUT
 from aggsvc.model import Status
 from web.render import FOLDER, render
@@ -123,8 +123,8 @@ async def files_page(request: web.Request) -> web.Response:
 async def upload_files(request: web.Request) -> web.Response:
     """POST /ui: keep each file of the form; refusals are shown above the list."""
     refused, accepted = [], 0
-    async with open_uploads(request) as uploads:
-        async for upload in uploads:
+    async with open_form(request) as form:
+        async for upload in form.uploads:
             try:
                 await request.app[SERVICE].submit(upload.filename, upload.chunks)
                 accepted += 1

@@ -14,18 +14,21 @@ from aggsvc.api.parameters import (
     SEARCH,
     SENSOR_LIMIT,
     SENSOR_SORT,
+    SENSORS_FORMAT,
     STATUS,
 )
 from aggsvc.errors import (
     Conflict,
     KeyReused,
+    NotAcceptable,
     NotFound,
+    RangeNotSatisfiable,
     StoreFull,
     TooLarge,
     TooSlow,
     UnknownExpectation,
 )
-from aggsvc.health import HealthReport
+from aggsvc.health import GuardedReport, HealthReport, HealthSummary
 from aggsvc.http.operations import Answer, Header, Operation
 
 JSON, NDJSON, CSV = "application/json", "application/x-ndjson", "text/csv"
@@ -33,6 +36,10 @@ EVENT_STREAM = "text/event-stream"
 OK, ACCEPTED = HTTPStatus.OK, HTTPStatus.ACCEPTED
 
 ATTACHMENT = Header("Content-Disposition", "The name to save it under.")
+TAG = Header("ETag", "To be sent as `If-None-Match` the next time.")
+KNOWN_ALREADY = Answer(
+    HTTPStatus.NOT_MODIFIED, "It is still what `If-None-Match` names.", headers=(TAG,)
+)
 
 SUBMIT_FILE = Operation(
     "files",
@@ -69,7 +76,7 @@ LIST_FILES = Operation(
 GET_FILE = Operation(
     "files",
     "Get a file's record",
-    (Answer(OK, "The record as it is now.", {JSON: File}),),
+    (Answer(OK, "The record as it is now.", {JSON: File}, (TAG,)), KNOWN_ALREADY),
     (FILE_ID,),
     (NotFound,),
 )
@@ -93,22 +100,38 @@ GET_ERRORS = Operation(
         ),
     ),
     (FILE_ID, ERRORS_FORMAT),
-    (NotFound, Conflict),
+    (NotFound, Conflict, NotAcceptable),
 )
 GET_SENSORS = Operation(
     "results",
     "List the statistics of each sensor",
-    (Answer(OK, "One page of sensors.", {JSON: SensorPage}),),
-    (FILE_ID, SENSOR_SORT, SENSOR_LIMIT, CURSOR),
-    (NotFound, Conflict),
+    (
+        Answer(
+            OK,
+            "One page of sensors; or each sensor in JSON a line, or a row of CSV.",
+            {JSON: SensorPage, NDJSON: str, CSV: str},
+        ),
+    ),
+    (FILE_ID, SENSORS_FORMAT, SENSOR_SORT, SENSOR_LIMIT, CURSOR),
+    (NotFound, Conflict, NotAcceptable),
     "Equal ones go by `sensor_id`, in the order of its UTF-8 bytes.",
 )
 GET_CONTENT = Operation(
     "files",
     "Get the upload itself",
-    (Answer(OK, "The upload, byte for byte.", {CSV: str}, (ATTACHMENT,)),),
+    (
+        Answer(OK, "The upload, byte for byte.", {CSV: str}, (ATTACHMENT, TAG)),
+        Answer(
+            HTTPStatus.PARTIAL_CONTENT,
+            "The bytes that `Range` asks for.",
+            {CSV: str},
+            (ATTACHMENT, TAG, Header("Content-Range", "Which of how many they are.")),
+        ),
+        KNOWN_ALREADY,
+    ),
     (FILE_ID,),
-    (NotFound,),
+    (NotFound, RangeNotSatisfiable),
+    "With `Range`, and `If-Range` if you like, a part of it; several ranges are answered whole.",
 )
 FILE_EVENTS = Operation(
     "events",
@@ -144,12 +167,14 @@ ALL_EVENTS = Operation(
         ),
     ),
 )
+# Who has no token where one is asked for is told the status alone.
+HEALTH_BODY = GuardedReport | HealthReport | HealthSummary
 HEALTH = Operation(
     "service",
     "Ask how the service is",
     (
-        Answer(OK, "Every part works.", {JSON: HealthReport}),
-        Answer(HTTPStatus.SERVICE_UNAVAILABLE, "A part does not work.", {JSON: HealthReport}),
+        Answer(OK, "Every part works.", {JSON: HEALTH_BODY}),
+        Answer(HTTPStatus.SERVICE_UNAVAILABLE, "A part does not work.", {JSON: HEALTH_BODY}),
     ),
 )
 HEALTH_LIVE = Operation(

@@ -1,12 +1,16 @@
 """The API's handlers: each reads its request, asks the service, and shows the answer."""
 
-from collections.abc import AsyncIterable
 from http import HTTPStatus
-from urllib.parse import quote
 
-import structlog
 from aiohttp import web
 
+from aggsvc.api.downloads import (
+    ASK_AGAIN,
+    refuse_pages,
+    send_content,
+    send_list,
+    wanted_format,
+)
 from aggsvc.api.openapi import DOCUMENT
 from aggsvc.api.parameters import (
     CURSOR,
@@ -18,26 +22,33 @@ from aggsvc.api.parameters import (
     SEARCH,
     SENSOR_LIMIT,
     SENSOR_SORT,
+    SENSORS_FORMAT,
     STATUS,
 )
-from aggsvc.api.views import errors_as_csv, json_response, listed_view, record_view
-from aggsvc.errors import AggsvcError
+from aggsvc.api.views import (
+    errors_as_csv,
+    json_response,
+    listed_view,
+    record_view,
+    sensors_as_csv,
+    sensors_as_lines,
+    to_json,
+)
+from aggsvc.health import HealthSummary
+from aggsvc.http.access import may_know
+from aggsvc.http.compression import vary
+from aggsvc.http.conditional import has_already, not_modified, weak_tag
 from aggsvc.http.uploads import open_upload
-from aggsvc.keys import ADMISSION, EVENT_STREAMS, HEALTH, SERVICE, SETTINGS, TRANSFERS
+from aggsvc.keys import ADMISSION, EVENT_STREAMS, HEALTH, SERVICE
 from aggsvc.model import Status
-
-# A client that takes an answer more slowly than uploads may come is waited for as long as this:
-# somebody may be reading it page by page.
-READING_SECONDS = 600.0
-
-log = structlog.get_logger()
 
 
 async def submit_file(request: web.Request) -> web.Response:
     """POST /files."""
-    key = IDEMPOTENCY_KEY.of(request)
-    async with open_upload(request) as upload:
-        sent = await request.app[SERVICE].submit_once(key, upload.filename, upload.chunks)
+    key, service = IDEMPOTENCY_KEY.of(request), request.app[SERVICE]
+    is_replay = key is not None and await service.is_used(key)
+    async with open_upload(request, is_replay=is_replay) as upload:
+        sent = await service.submit_once(key, upload.filename, upload.chunks)
     headers = {"Location": f"/files/{sent.record.file_id}"}
     if sent.is_replay:
         headers["Idempotency-Replayed"] = "true"
@@ -59,44 +70,53 @@ async def list_files(request: web.Request) -> web.Response:
 
 async def get_file(request: web.Request) -> web.Response:
     """GET /files/{file_id}."""
-    return json_response(record_view(await request.app[SERVICE].get(FILE_ID.of(request))))
+    record = await request.app[SERVICE].get(FILE_ID.of(request))
+    body = to_json(record_view(record))
+    tag, cache = weak_tag(body), ASK_AGAIN if record.status.is_final else "no-store"
+    if has_already(request, tag):
+        return not_modified(tag, cache)
+    headers = {"ETag": tag, "Cache-Control": cache}
+    return web.Response(body=body, content_type="application/json", headers=headers)
 
 
 async def get_errors(request: web.Request) -> web.StreamResponse:
     """GET /files/{file_id}/errors."""
     service = request.app[SERVICE]
-    wanted = ERRORS_FORMAT.of(request)
+    wanted = wanted_format(request, ERRORS_FORMAT, "ndjson", "csv")
     record = await service.get(FILE_ID.of(request))
-    headers = {"Content-Disposition": _attachment(f"{record.filename}.errors.{wanted}")}
     async with service.open_errors(record) as lines:
-        if wanted == "csv":
-            kind = "text/csv; charset=utf-8"
-            return await _stream(request, errors_as_csv(lines), kind, headers)
-        return await _stream(request, lines, "application/x-ndjson", headers)
+        rows = errors_as_csv(lines) if wanted == "csv" else lines
+        return await send_list(request, rows, f"{record.filename}.errors", wanted)
 
 
-async def get_sensors(request: web.Request) -> web.Response:
-    """GET /files/{file_id}/sensors."""
+async def get_sensors(request: web.Request) -> web.StreamResponse:
+    """GET /files/{file_id}/sensors: a page as JSON, or all as CSV or JSON lines."""
+    wanted = wanted_format(request, SENSORS_FORMAT, "json", "csv", "ndjson")
+    if wanted == "json":
+        return await _sensor_page(request)
+    refuse_pages(request, wanted)
+    service = request.app[SERVICE]
+    record = await service.get(FILE_ID.of(request))
+    async with service.open_sensors(record, SENSOR_SORT.of(request)) as pages:
+        rows = sensors_as_csv(pages) if wanted == "csv" else sensors_as_lines(pages)
+        return await send_list(request, rows, f"{record.filename}.sensors", wanted)
+
+
+async def _sensor_page(request: web.Request) -> web.Response:
     page = await request.app[SERVICE].sensors(
         FILE_ID.of(request),
         sort=SENSOR_SORT.of(request),
         limit=SENSOR_LIMIT.of(request),
         cursor=CURSOR.of(request) or None,
     )
-    return json_response({"items": page.items, "next_cursor": page.cursor})
+    answer = json_response({"items": page.items, "next_cursor": page.cursor})
+    vary(answer, "Accept")
+    return answer
 
 
 async def get_content(request: web.Request) -> web.StreamResponse:
     """GET /files/{file_id}/content."""
-    service = request.app[SERVICE]
-    record = await service.get(FILE_ID.of(request))
-    headers = {
-        "Content-Disposition": _attachment(record.filename),
-        "Content-Length": str(record.size_bytes),
-        "X-Content-Type-Options": "nosniff",
-    }
-    async with service.open_content(record) as upload:
-        return await _stream(request, upload.chunks, upload.info.content_type, headers)
+    return await send_content(request, await request.app[SERVICE].get(FILE_ID.of(request)))
 
 
 async def delete_file(request: web.Request) -> web.Response:
@@ -128,7 +148,8 @@ async def health(request: web.Request) -> web.Response:
     """GET /health: 200 while every part works, else 503."""
     report = await request.app[HEALTH].report()
     status = HTTPStatus.OK if report.status == "ok" else HTTPStatus.SERVICE_UNAVAILABLE
-    return json_response(report, status=status)
+    told = report if may_know(request) else HealthSummary(report.status)
+    return json_response(told, status=status)
 
 
 async def health_live(_request: web.Request) -> web.Response:
@@ -146,31 +167,3 @@ async def openapi(request: web.Request) -> web.Response:
     else:
         answer.body, answer.content_type = document.body, "application/json"
     return answer
-
-
-async def _stream(
-    request: web.Request,
-    chunks: AsyncIterable[bytes],
-    content_type: str,
-    headers: dict[str, str] | None = None,
-) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"Content-Type": content_type, **(headers or {})})
-    await response.prepare(request)
-    if request.method == "HEAD":
-        return response
-    floor = request.app[SETTINGS].min_upload_rate
-    try:
-        with request.app[TRANSFERS].begin(floor, READING_SECONDS) as pace:
-            async for chunk in chunks:
-                await pace.send(response.write(chunk), len(chunk))
-    except AggsvcError as error:  # too late for another answer; what was sent must not look whole
-        log.warning("answer broken off", path=request.path, reason=str(error))
-        if request.transport is not None:
-            request.transport.abort()
-        return response
-    await response.write_eof()
-    return response
-
-
-def _attachment(filename: str) -> str:
-    return f"attachment; filename*=UTF-8''{quote(filename, safe='')}"

@@ -38,8 +38,15 @@ CURSOR = Parameter(
 ERRORS_FORMAT = Parameter(
     "format",
     Choice(("ndjson", "csv"), "ndjson or csv"),
-    "ndjson",
-    "JSON lines, or CSV with a header.",
+    "",
+    "JSON lines, or CSV with a header; if not given, what `Accept` likes better, JSON lines first.",
+)
+SENSORS_FORMAT = Parameter(
+    "format",
+    Choice(("json", "csv", "ndjson"), "json, csv or ndjson"),
+    "",
+    "A page as JSON, or all sensors as CSV or JSON lines, without `limit` and `cursor`; if not "
+    "given, what `Accept` likes better, JSON first.",
 )
 SENSOR_SORT = Parameter(
     "sort",

@@ -4,12 +4,13 @@ from collections.abc import AsyncIterable, Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from aggsvc.model import Progress, RowError
+from aggsvc.model import Progress
 
 if TYPE_CHECKING:
     from aggsvc.engine.aggregate import Outcome
+    from aggsvc.engine.row_errors import RowErrors
 
-ErrorSink = Callable[[list[RowError]], Awaitable[None]]
+ErrorSink = Callable[["RowErrors"], Awaitable[None]]
 ProgressSink = Callable[[Progress], Awaitable[None]]
 
 

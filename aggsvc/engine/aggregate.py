@@ -13,13 +13,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from aggsvc.engine import ErrorSink, ProgressSink
-from aggsvc.engine.batch import Batch, Fault
+from aggsvc.engine.batch import Batch
 from aggsvc.engine.lanes import Lane, Reader
+from aggsvc.engine.names import Names
 from aggsvc.engine.records import Block, BlockReader, Buffer, Stretch
+from aggsvc.engine.row_errors import RowErrors
 from aggsvc.engine.rows import Header, read_header
+from aggsvc.engine.sensor_ids import MIN_SLOTS
 from aggsvc.engine.summary import Summary
 from aggsvc.errors import FileRejected
-from aggsvc.model import Progress, RowError
+from aggsvc.model import Progress
 
 
 @dataclass(slots=True)
@@ -88,20 +91,12 @@ class _Teller:
         self._on_progress = on_progress
 
     async def tell(self, some: "_Some", end_offset: int) -> None:
-        if some.faults:
-            await self._on_errors(await asyncio.to_thread(self._located, some.faults))
+        if some.errors:
+            self.error_summary.update(some.errors.counts())
+            await self._on_errors(some.errors.moved(self.rows_read, self._line_number - 1))
         self.rows_read += some.rows_read
         self._line_number += some.lines
         await self._on_progress(Progress(end_offset, self.rows_read))
-
-    def _located(self, faults: list[Fault]) -> list[RowError]:
-        """Count the faults, which may be many; returns them numbered as in the file."""
-        self.error_summary.update(reason for _, _, _, reason, _ in faults)
-        rows, lines = self.rows_read, self._line_number - 1
-        return [
-            RowError(row + rows, line + lines, column, reason, value)
-            for row, line, column, reason, value in faults
-        ]
 
 
 @dataclass(slots=True)
@@ -196,19 +191,19 @@ class _Team:
         return first
 
 
-# Faults that may wait to be told: bounds the memory of a block in which every row is bad.
-MAX_WAITING_FAULTS = 8_192
+# Row errors that may wait to be told: bounds the memory of a block in which every row is bad.
+MAX_WAITING_ERRORS = 8_192
 
 
 @dataclass(frozen=True, slots=True)
 class _Some:
-    """Rows read on, and their faults; row numbers count from 1 at the first of these rows.
+    """Rows read on, and their row errors, numbered from 1 at the first of these rows.
 
     `sensor_count` is that of all that the member has read. The last have the block's `lines`.
     """
 
     rows_read: int
-    faults: list[Fault]
+    errors: RowErrors
     sensor_count: int
     lines: int = 0
     is_last: bool = False
@@ -216,21 +211,23 @@ class _Some:
 
 def _read_some(batches: Iterator[Batch], member: _Member) -> _Some:
     rows_read, summary = 0, member.summary
-    faults: list[Fault] = []
+    waiting = 0
+    parts: list[RowErrors] = []
     for batch in batches:
         summary.fold(batch)
-        faults += [
-            (row + rows_read, line, column, reason, value)
-            for row, line, column, reason, value in batch.faults
-        ]
+        if batch.errors:
+            parts.append(batch.errors.moved(rows_read, 0))
+            waiting += len(batch.errors)
         rows_read += batch.rows_read
-        if len(faults) >= MAX_WAITING_FAULTS:
-            return _Some(rows_read, faults, summary.sensor_count)
-    return _Some(rows_read, faults, summary.sensor_count, member.reader.lines, is_last=True)
+        if waiting >= MAX_WAITING_ERRORS:
+            return _Some(rows_read, RowErrors.joined(parts), summary.sensor_count)
+    errors, sensor_count = RowErrors.joined(parts), summary.sensor_count
+    return _Some(rows_read, errors, sensor_count, member.reader.lines, is_last=True)
 
 
 WARM_UP_FILE = b"""a,2025-10-01T00:00:00Z,1
 "a",2025-10-01,1e300
+,2025-10-01,1
 "a
 b",x,y
 """
@@ -249,3 +246,4 @@ def warm_up(lane: Lane) -> None:
     whole = Summary()
     whole.merge(member.summary)
     whole.sensors()
+    whole.ids.of(Names.of([b"%d" % number for number in range(MIN_SLOTS)]))  # so that it grows

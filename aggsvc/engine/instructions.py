@@ -158,3 +158,13 @@ def prefetch(typingctx, words, index):
         return context.get_dummy_value()
 
     return types.void(words, types.int64), codegen
+
+
+@instruction
+def as_double(typingctx, word):
+    """The double of these bits."""
+
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], ir.DoubleType())
+
+    return types.float64(types.uint64), codegen

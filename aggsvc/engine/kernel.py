@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from aggsvc.engine.batch import NO_READING, Batch
+from aggsvc.engine.judge import judge_all
+from aggsvc.engine.names import Names
 from aggsvc.engine.records import (
     MAX_RECORD_BYTES,
     Block,
@@ -18,9 +20,11 @@ from aggsvc.engine.records import (
     next_record,
     unfinished,
 )
+from aggsvc.engine.row_errors import NO_ERRORS, RowErrors
 from aggsvc.engine.rows import Header, read_rows
 from aggsvc.engine.scan import DONE, EXTENT_NEEDED, parse, skim
 from aggsvc.engine.sensor_ids import SensorIds
+from aggsvc.engine.utf8 import MAX_GROWTH, MAX_START, copy_starts
 
 Integers = npt.NDArray[np.int64]
 
@@ -78,6 +82,7 @@ class Kernel:
         self._timestamps = np.empty(MAX_ROWS, np.int64)
         self._values = np.empty(MAX_ROWS, np.float64)
         self._odd = np.empty((MAX_ODD, 4), np.int64)
+        self._faults = np.empty((MAX_ROWS, 5), np.int64)
 
     def batches(self, block: Block, ids: SensorIds) -> Iterator[Batch]:
         """The block's rows; a batch's columns are good until the next is asked for."""
@@ -89,18 +94,31 @@ class Kernel:
     def _next_batch(self, block: Block, position: int, ids: SensorIds) -> tuple[int, Batch]:
         odd = Records()
         places: list[int] = []
-        state = np.array([0, self.lines, 0], np.int64)
+        state = np.array([0, self.lines, 0, 0], np.int64)
         while True:
             position, status = self._parse(block, position, state)
-            self._drain(state, odd, places)
+            self._drain(block, state, odd, places)
             if status != EXTENT_NEEDED:
                 break
             position = self._take_record(block, position, state, odd, places)
         self.lines = int(state[1])
         rows = int(state[0])
         ids.replace(block.buffer.bytes, self._sensors[:rows])
-        batch = Batch(self._sensors[:rows], self._timestamps[:rows], self._values[:rows])
-        return position, self._with_odd(batch, block, odd, places, ids) if places else batch
+        columns = self._sensors[:rows], self._timestamps[:rows], self._values[:rows]
+        errors = self._errors(block, self._faults[: state[3]])
+        if places:
+            errors = RowErrors.joined([errors, self._judged(block, odd, places, ids)]).in_order()
+        return position, Batch(*columns, errors)
+
+    def _errors(self, block: Block, faults: Integers) -> RowErrors:
+        """The row errors that were found."""
+        if not len(faults):
+            return NO_ERRORS
+        rows, lines, reasons, starts, stops = faults.T.copy()
+        room = np.minimum((stops - starts) * MAX_GROWTH, MAX_START).sum()
+        text, ends = np.empty(room, np.uint8), np.empty(len(faults), np.int64)
+        copy_starts(block.buffer.bytes, starts, stops, text, ends)
+        return RowErrors(rows + 1, lines + 1, reasons, Names(text[: ends[-1]], ends))
 
     def _parse(self, block: Block, position: int, state: Integers) -> tuple[int, int]:
         found: tuple[int, int] = parse(
@@ -110,8 +128,14 @@ class Kernel:
         )  # fmt: skip
         return found
 
-    def _drain(self, state: Integers, odd: Records, places: list[int]) -> None:
-        """Take over the odd records that the last parse has noted."""
+    def _drain(self, block: Block, state: Integers, odd: Records, places: list[int]) -> None:
+        """Judge the odd records that parse has noted, and take over those that are left."""
+        if not state[2]:
+            return
+        judge_all(
+            block.buffer.bytes, ord(self._header.delimiter), self._columns, self._stops,
+            self._sensors, self._timestamps, self._values, self._odd, self._faults, state,
+        )  # fmt: skip
         starts, ends, rows, lines = self._odd[: state[2]].T
         is_long = ends - starts > MAX_RECORD_BYTES
         odd.extend(starts, ends, lines, np.where(is_long, Extent.TOO_LONG, Extent.WHOLE))
@@ -133,17 +157,11 @@ class Kernel:
         state[1] += spanned
         return following
 
-    def _with_odd(
-        self, batch: Batch, block: Block, odd: Records, places: list[int], ids: SensorIds
-    ) -> Batch:
-        """The batch with its odd records judged and put in their places."""
+    def _judged(self, block: Block, odd: Records, places: list[int], ids: SensorIds) -> RowErrors:
+        """Have odd records judged and put in their places; returns which are row errors."""
         judged = read_rows(Piece(block.buffer.bytes.data, odd, 1), self._header, ids)
         at = np.array(places)
-        batch.sensors[at] = judged.sensors
-        batch.timestamps[at] = judged.timestamps
-        batch.values[at] = judged.values
-        faults = [
-            (places[row - 1] + 1, line, column, reason, value)
-            for row, line, column, reason, value in judged.faults
-        ]
-        return replace(batch, faults=faults)
+        self._sensors[at] = judged.sensors
+        self._timestamps[at] = judged.timestamps
+        self._values[at] = judged.values
+        return replace(judged.errors, row_numbers=at[judged.errors.row_numbers - 1] + 1)

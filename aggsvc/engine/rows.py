@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 from aiocsv import AsyncReader
 
-from aggsvc.engine.batch import NO_READING, Batch, Fault, Names
+from aggsvc.engine.batch import NO_READING, Batch
 from aggsvc.engine.fields import (
     FieldFailed,
     plain_timestamps,
@@ -20,13 +20,14 @@ from aggsvc.engine.fields import (
     read_timestamp,
     read_value,
 )
+from aggsvc.engine.names import Names
 from aggsvc.engine.records import Extent, Piece, records_of
+from aggsvc.engine.row_errors import VALUE_CHARS, RowErrors
 from aggsvc.engine.sensor_ids import MAX_NAME_BYTES, SensorIds
 from aggsvc.errors import FileRejected
 
 COLUMNS = ("sensor_id", "timestamp", "value")
 OTHER_DELIMITERS = (";", "\t", "|", ",")
-VALUE_CHARS = 200
 # Rows judged together: enough to pay for the patterns, few enough that one bad row costs little.
 SLICE_ROWS = 256
 
@@ -49,12 +50,8 @@ class Header:
 class RowFailed(Exception):
     """A record that is no reading."""
 
-    def __init__(self, reason: str, value: str, column: str | None = None) -> None:
-        self.reason, self.value, self.column = reason, value, column
-
-    def at(self, row_number: int, line_number: int) -> Fault:
-        """The fault of this failure in its place."""
-        return row_number, line_number, self.column, self.reason, self.value[:VALUE_CHARS]
+    def __init__(self, reason: str, value: str) -> None:
+        self.reason, self.value = reason, value
 
 
 def read_header(record: bytes, delimiter: str = ",") -> Header:
@@ -110,7 +107,7 @@ class _Columns:
         self.sensors: list[str] = []
         self.timestamps: list[int] = []
         self.values: list[float] = []
-        self.faults: list[Fault] = []
+        self.failures: list[tuple[int, int, str, str]] = []
 
     def append(self, sensor: str, timestamp: int, value: float) -> None:
         """Add a reading."""
@@ -119,9 +116,10 @@ class _Columns:
         self.values.append(value)
 
     def fail(self, failed: RowFailed, line_number: int) -> None:
-        """Add a fault; "" is no sensor's name."""
+        """Add a row error; "" is no sensor's name."""
         self.append("", 0, 0.0)
-        self.faults.append(failed.at(len(self.sensors), line_number))
+        place = len(self.sensors), line_number
+        self.failures.append((*place, failed.reason, failed.value))
 
     def batch(self, ids: SensorIds) -> Batch:
         """The columns as arrays."""
@@ -135,7 +133,7 @@ class _Columns:
             found[np.array(sensors, np.int64)],
             np.array(self.timestamps, np.int64),
             np.array(self.values, np.float64),
-            self.faults,
+            RowErrors.of(self.failures),
         )
 
 
@@ -224,21 +222,17 @@ def judge(row: Row, text: str | RowFailed, header: Header) -> Reading:
     value = row[header.value].strip()
     for column, field in zip(COLUMNS, (sensor, timestamp, value), strict=True):
         if not field:
-            raise RowFailed(f"missing {column}", "", column)
+            raise RowFailed(f"missing {column}", "")
     if len(sensor.encode()) > MAX_NAME_BYTES:
-        raise RowFailed("sensor_id too long", sensor, "sensor_id")
-    return (
-        sensor,
-        _read(read_timestamp, timestamp, "timestamp"),
-        _read(read_value, value, "value"),
-    )
+        raise RowFailed("sensor_id too long", sensor)
+    return sensor, _read(read_timestamp, timestamp), _read(read_value, value)
 
 
-def _read(read: Callable[[str], T], text: str, column: str) -> T:
+def _read(read: Callable[[str], T], text: str) -> T:
     try:
         return read(text)
     except FieldFailed as failed:
-        raise RowFailed(str(failed), text, column) from None
+        raise RowFailed(str(failed), text) from None
 
 
 _PLAIN_SENSOR_CHARS = MAX_NAME_BYTES // 4

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from aggsvc.engine.batch import NO_READING, Names
+from aggsvc.engine.batch import NO_READING
 from aggsvc.engine.jit import compiled, inlined
 from aggsvc.engine.machine import WINDOW, U, load64, prefetch
+from aggsvc.engine.names import Names
 
 MIN_SLOTS = 1 << 10
 # Where the table fits a core's cache anyway, it is so sparse that a name is where it is looked for.

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from aggsvc.engine.batch import Names
+from aggsvc.engine.names import Names
 from aggsvc.errors import InvalidRequest, StatisticsDamaged
 from aggsvc.model import SensorStatistics, rfc3339
 

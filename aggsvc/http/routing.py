@@ -2,21 +2,15 @@
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from aiohttp import web
 
 from aggsvc.http.operations import Operation
+from aggsvc.tokens import Scope
+
+__all__ = ["Call", "Route", "Scope", "add_routes", "route_of"]
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class Scope(StrEnum):
-    """What a caller may be allowed: to read, to write as well, to do all."""
-
-    READ = "read"
-    WRITE = "write"
-    ADMIN = "admin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +57,12 @@ def add_routes(app: web.Application, routes: Iterable[Route]) -> None:
             )
         else:
             app.router.add_route(route.method, route.path, route.answer, name=route.name)
+
+
+def route_of(request: web.Request) -> Route | None:
+    """The route that answers the request, if it is one of a table."""
+    owner = getattr(request.match_info.handler, "__self__", None)
+    return owner if isinstance(owner, Route) else None
 
 
 async def no_continue_yet(_request: web.Request) -> None:

@@ -171,7 +171,8 @@ async def test_content_is_an_attachment_byte_for_byte(filename: str, client: Cli
     disposition = answer.headers["Content-Disposition"]
     assert disposition.isascii()
     kind, _, name = disposition.partition("; filename*=UTF-8''")
-    assert (kind, unquote(name)) == ("attachment", filename)
+    assert kind.startswith('attachment; filename="')
+    assert unquote(name) == filename
 
 
 @pytest.mark.parametrize(
@@ -203,12 +204,13 @@ async def test_an_answer_that_breaks_off_is_never_taken_for_whole(
     assert not rest.endswith(b"0\r\n\r\n")
 
 
-async def raw(client: Client, method: bytes, url: str) -> tuple[bytes, bytes, bytes]:
+async def raw(
+    client: Client, method: bytes, url: str, fields: bytes = b""
+) -> tuple[bytes, bytes, bytes]:
     """All that the server says to a request, until it closes the connection."""
     reader, writer = await asyncio.open_connection(client.host, client.port)
-    writer.write(
-        method + b" " + url.encode() + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    )
+    line = method + b" " + url.encode() + b" HTTP/1.1\r\n"
+    writer.write(line + b"Host: x\r\nConnection: close\r\n" + fields + b"\r\n")
     received = b""
     with contextlib.suppress(ConnectionError):
         async with asyncio.timeout(DEADLINE):

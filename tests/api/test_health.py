@@ -4,17 +4,19 @@ from typing import Any
 
 import pytest
 
-from aggsvc.errors import StoreUnavailable
+from aggsvc.errors import StoreFull, StoreUnavailable
 from aggsvc.keys import WORKERS
+from aggsvc.settings import Settings
 from tests.api.conftest import Client, MakeClient
-from tests.api.helpers import json_of
-from tests.conftest import Through
+from tests.api.helpers import assert_problem, body, json_of, part, post, settled, upload
+from tests.api.test_file import Opened
+from tests.conftest import BUCKET, HEADER, Through, opened_parts
 
 
 class Ill(Through):
     """A store whose check fails."""
 
-    async def check(self) -> None:
+    async def check(self, *_bucket: str) -> None:
         raise StoreUnavailable("the disk is gone")
 
 
@@ -56,3 +58,43 @@ async def test_a_pool_that_stops_makes_the_service_unavailable(client: Client) -
 async def test_the_process_lives(client: Client) -> None:
     answer = await client.get("/health/live")
     assert (answer.status, await json_of(answer)) == (200, {"status": "ok"})
+
+
+async def test_a_bucket_that_cannot_be_written_makes_the_service_unavailable(
+    client: Client, settings: Settings
+) -> None:
+    """It is looked at where uploads go, not in the folder above it."""
+    await upload(client, HEADER)
+    assert (await client.get("/health")).status == 200
+    bucket = settings.mock_s3_root_path / BUCKET
+    bucket.rename(bucket.with_name("moved"))
+    answer = await client.get("/health")
+    assert (answer.status, (await json_of(answer))["objects"]["status"]) == (503, "unavailable")
+
+
+class FullAtFirst(Through):
+    """A table that can be read only, until there is `room`."""
+
+    room = False
+
+    async def put_item(self, *args: Any, **options: Any) -> None:
+        if not self.room:
+            raise StoreFull("no space left")
+        await self.inner.put_item(*args, **options)
+
+
+async def test_a_start_on_a_full_disk_serves_readers_and_recovers_without_another(
+    make_client: MakeClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aggsvc.app.RECOVERY_SECONDS", 0.01)
+    async with opened_parts(settings) as parts:
+        waiting = await parts.submit(HEADER)
+    table = Opened(FullAtFirst)
+    client = await make_client(table=table)
+    answer = await client.get(f"/files/{waiting.file_id}")
+    assert (answer.status, (await json_of(answer))["status"]) == (200, "uploaded")
+    await assert_problem(await post(client, body(part(HEADER))), 507, "no room")
+    await assert_problem(await client.post("/files/x/reprocess"), 507, "no room")
+    table.store.room = True
+    await settled(client, waiting.file_id)
+    await upload(client, HEADER)

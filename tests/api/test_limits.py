@@ -36,7 +36,7 @@ async def assert_nothing_left(client: Client, settings: Settings) -> None:
     await until(lambda: stored_files(settings.mock_s3_root_path) == [], "the clearing away")
     assert await json_of(await client.get("/files")) == {"items": [], "next_cursor": None}
     await until(lambda: len(client.app[TRANSFERS]) == 0, "the end of the transfer")
-    assert client.app[ADMISSION]._uploads == 0
+    assert client.app[ADMISSION].uploads == 0
 
 
 # --- the largest upload ---
@@ -178,19 +178,38 @@ async def test_uploads_are_refused_while_as_many_files_wait_as_may(
     await until(taken, "the next upload")
 
 
+async def test_a_replay_is_answered_while_as_many_files_wait_as_may(
+    make_client: MakeClient,
+) -> None:
+    """It makes no new job, so it takes nobody's place, not even while it is under way."""
+    opened = Opened(Gated)
+    client = await make_client(objects=opened, processor_worker_count=1, max_waiting_files=1)
+    key = MULTIPART | {"Idempotency-Key": "k"}
+    first = await json_of(await post(client, WHOLE, key))
+    await asyncio.wait_for(opened.store.reached.wait(), DEADLINE)
+    async with raw(client) as replay:
+        await replay.send(head("Content-Length: 100000\r\nIdempotency-Key: k") + WHOLE[:20])
+        await until(lambda: client.app[ADMISSION].uploads == 1, "the replay")
+        await upload(client, DATA)
+    await assert_problem(await post(client, WHOLE), 503, "files wait")
+    again = await post(client, WHOLE, key)
+    assert (again.status, (await json_of(again))["file_id"]) == (202, first["file_id"])
+    opened.store.go.set()
+
+
 async def test_no_more_uploads_are_under_way_than_may(make_client: MakeClient) -> None:
     """One is given up, and the place is free; a reader is served all the while."""
     client = await make_client(max_concurrent_uploads=2)
     async with raw(client) as first, raw(client) as second:
         for connection in (first, second):
             await connection.send(head("Content-Length: 100000") + WHOLE[:20])
-        await until(lambda: client.app[ADMISSION]._uploads == 2, "the uploads")
+        await until(lambda: client.app[ADMISSION].uploads == 2, "the uploads")
         answer = await post(client, WHOLE)
         assert answer.headers["Retry-After"].isdigit()
         await assert_problem(answer, 503, "uploads", "(2)", "try again")
         assert (await client.get("/health")).status == 200
         second.writer.close()
-        await until(lambda: client.app[ADMISSION]._uploads == 1, "the free place")
+        await until(lambda: client.app[ADMISSION].uploads == 1, "the free place")
         assert (await post(client, WHOLE)).status == 202
 
 
@@ -198,7 +217,7 @@ async def test_uploads_under_way_count_as_files_that_wait(make_client: MakeClien
     client = await make_client(max_waiting_files=1)
     async with raw(client) as connection:
         await connection.send(head("Content-Length: 100000") + WHOLE[:20])
-        await until(lambda: client.app[ADMISSION]._uploads == 1, "the upload")
+        await until(lambda: client.app[ADMISSION].uploads == 1, "the upload")
         await assert_problem(await post(client, WHOLE), 503, "files wait", "(1)")
 
 
@@ -324,7 +343,7 @@ async def test_slow_clients_do_not_hold_up_others(make_client: MakeClient) -> No
     slow = await asyncio.gather(*openings)
     for number, (_, writer) in enumerate(slow):
         writer.write(b"GET /he" if number % 2 else head("Content-Length: 999999"))
-    await until(lambda: client.app[ADMISSION]._uploads == 50, "the uploads")
+    await until(lambda: client.app[ADMISSION].uploads == 50, "the uploads")
     for _ in range(20):
         began = loop.time()
         await upload(client, DATA)

@@ -229,4 +229,4 @@ class ObjectStoreContract:
             assert await read(store, "a") in (b"old", new)
 
     async def test_a_healthy_store_says_so(self, store: ObjectStore) -> None:
-        await store.check()
+        await store.check(BUCKET)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggsvc.engine.batch import Names
+from aggsvc.engine.names import Names
 from aggsvc.engine.sensors import COLUMNS, HEADER_BYTES, SORTS, SensorTable
 from aggsvc.errors import InvalidRequest, StoreUnavailable
 from aggsvc.model import SensorStatistics, rfc3339

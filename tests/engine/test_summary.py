@@ -8,7 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggsvc.engine.batch import Batch, Names
+from aggsvc.engine.batch import Batch
+from aggsvc.engine.names import Names
 from aggsvc.engine.summary import Summary
 
 finite = st.floats(allow_nan=False, allow_infinity=False)

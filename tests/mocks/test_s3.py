@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from structlog.testing import capture_logs
@@ -20,7 +21,7 @@ from aggsvc.errors import (
     StoreReadOnly,
     StoreUnavailable,
 )
-from mocks.files import Disk, Files
+from mocks.files import UNWRITTEN, Disk, Files
 from mocks.s3 import MockS3
 from tests.conftest import DEADLINE, until
 from tests.contracts.object_store import BUCKET, HOSTILE, read, stream
@@ -105,12 +106,32 @@ async def test_a_full_disk_refuses_the_put_and_later_ones_work(store, disk, tmp_
     with pytest.raises(StoreFull, match="No space left"):
         await store.put_object(BUCKET, "a", stream(b"x" * 600_000))
     with pytest.raises(StoreUnavailable):
-        await store.check()
+        await store.check(BUCKET)
     assert names(tmp_path / "s3") == ["a"]
     disk.room = None
     assert await read(store, "a") == b"old"
     await store.put_object(BUCKET, "a", stream(b"new"))
-    await store.check()
+    await store.check(BUCKET)
+
+
+async def test_a_large_object_goes_to_the_disk_while_it_arrives(tmp_path):
+    """So that the last fsync, for which the client waits, has little left to do."""
+
+    class NotingDisk(Disk):
+        begun: ClassVar[list[tuple[int, int]]] = []
+
+        def begin_writeback(self, fd: int, start: int, size: int) -> None:
+            super().begin_writeback(fd, start, size)
+            self.begun.append((start, start + size))
+
+    async with opened_store(tmp_path, NotingDisk()) as store:
+        await store.put_object(BUCKET, "small", stream(b"x" * (UNWRITTEN - 1000)))
+        assert NotingDisk.begun == []
+        await store.put_object(BUCKET, "large", stream(*[b"x" * 1_000_000] * 30))
+    starts, ends = zip(*NotingDisk.begun, strict=True)
+    assert starts == (0, *ends[:-1])
+    assert 30_000_000 - ends[-1] < UNWRITTEN
+    assert len(starts) == 3
 
 
 async def test_a_failed_fsync_makes_the_store_read_only(store, disk, tmp_path):
@@ -122,7 +143,7 @@ async def test_a_failed_fsync_makes_the_store_read_only(store, disk, tmp_path):
     for refused in (
         store.put_object(BUCKET, "b", stream(b"x")),
         store.delete_object(BUCKET, "a"),
-        store.check(),
+        store.check(BUCKET),
     ):
         with pytest.raises(StoreReadOnly, match="read-only"):
             await refused
@@ -223,7 +244,7 @@ async def test_another_process_is_kept_out_until_the_holder_dies(tmp_path):
         holder.kill()
         await asyncio.to_thread(holder.wait)
         async with opened_store(tmp_path) as store:
-            await store.check()
+            await store.check(BUCKET)
 
 
 async def test_a_root_that_is_a_file_refuses_the_start(files, tmp_path):
@@ -253,7 +274,7 @@ async def test_the_loop_is_not_blocked(blockbuster_here, store):
     assert len(await read(store, "a")) == 600_000
     await store.list_objects(BUCKET)
     await store.delete_object(BUCKET, "a")
-    await store.check()
+    await store.check(BUCKET)
 
 
 async def test_closing_twice_lets_go_once(tmp_path):
@@ -264,7 +285,7 @@ async def test_closing_twice_lets_go_once(tmp_path):
             with pytest.raises(DataLocked):
                 async with opened_store(tmp_path):
                     pass
-            await other.check()
+            await other.check(BUCKET)
 
 
 async def test_no_descriptor_left_after_the_rename_is_no_failed_fsync(store, disk):

@@ -47,7 +47,7 @@ STEPS: dict[str, tuple[type, str]] = {
     "journal.remove_older": (Journal, "_remove_older"),
     "upload.put": (FileObjects, "put_upload"),
     "objects.remove": (FileObjects, "remove"),
-    "objects.remove_object": (FileObjects, "remove_object"),
+    "objects.remove_objects": (FileObjects, "remove_objects"),
     "record.create": (FileTable, "create"),
     "record.save": (FileTable, "save"),
     "record.delete": (FileTable, "delete"),

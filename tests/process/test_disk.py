@@ -26,6 +26,8 @@ from tests.process.conftest import DEADLINE, ServerProcess, upload
 ROW = b"a,2025-10-01T08:00:00Z,1.5\n"
 SMALL = b"sensor_id,timestamp,value\n" + ROW
 LARGE = SMALL + ROW * 40_000
+BAD_ROWS = 5_000  # that make a report of half a megabyte
+LARGE_REPORT = b"sensor_id,timestamp,value\n" + ROW + b"x\n" * BAD_ROWS
 UPLOADS = 200
 AT_ONCE = 8
 NOBODY = 65534
@@ -311,6 +313,16 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+def fill(disk: Path, leave: int = 0) -> Path:
+    """A file that takes all the room but so many bytes."""
+    filler = disk / "filler"
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(1024))
+    os.truncate(filler, max(0, filler.stat().st_size - leave))
+    return filler
+
+
 async def test_a_full_disk_is_507_until_there_is_room(
     server: Server, http: aiohttp.ClientSession, small_disk: Path
 ) -> None:
@@ -322,10 +334,7 @@ async def test_a_full_disk_is_507_until_there_is_room(
     await settled(http, server)
     for _ in range(2):
         assert await refused(http, server, LARGE) == 507
-    filler = small_disk / "filler"
-    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
-        while True:
-            file.write(bytes(1024))
+    filler = fill(small_disk)
     assert await refused(http, server, SMALL) == 507
     assert await health(http, server) == 503
     for file_id in kept:
@@ -339,6 +348,40 @@ async def test_a_full_disk_is_507_until_there_is_room(
     await server.start()
     for file_id in kept:
         assert await content(http, server, file_id) == SMALL
+
+
+async def test_a_disk_that_is_full_at_the_start_is_for_reading_until_there_is_room(
+    server: Server, http: aiohttp.ClientSession, small_disk: Path
+) -> None:
+    """A file for whose row errors there is no room waits, says so, and loses no attempt by it."""
+    server.settings["MOCK_S3_ROOT_PATH"] = str(small_disk / "s3")
+    server.settings["MOCK_DYNAMODB_PERSISTENCE_PATH"] = str(small_disk / "db.json")
+    server.settings["PROCESSOR_MAX_ATTEMPTS"] = "1"
+    await server.start()
+    kept = await upload(http, server, SMALL)
+    await settled(http, server)
+    fill(small_disk, leave=200_000)
+    large = await upload(http, server, LARGE_REPORT)
+
+    async def is_put_off() -> bool:
+        async with http.get(f"{server.url}/files/{large}") as answer:
+            return "no room" in ((await answer.json())["message"] or "")
+
+    await until(is_put_off, "the message")
+    filler = fill(small_disk)
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        await server.stop(how)
+        await server.start()
+        assert await health(http, server) == 503
+        assert await content(http, server, kept) == SMALL
+        assert await refused(http, server, SMALL) == 507
+    filler.unlink()
+    await settled(http, server)
+    async with http.get(f"{server.url}/files/{large}") as answer:
+        assert (await answer.json())["error_count"] == BAD_ROWS
+    await upload(http, server, SMALL)
+    assert await health(http, server) == 200
+    assert "Traceback" not in server.log()
 
 
 @pytest.fixture
@@ -380,7 +423,7 @@ async def test_a_folder_that_cannot_be_written_any_more_is_503_until_it_can(
 ) -> None:
     await server.start()
     kept = await upload(http, server, SMALL)
-    with unwritable(others_folder / "s3" / BUCKET), unwritable(others_folder / "s3"):
+    with unwritable(others_folder / "s3" / BUCKET):
         assert await refused(http, server, SMALL) == 503
         assert await health(http, server) == 503
         assert await content(http, server, kept) == SMALL

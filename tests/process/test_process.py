@@ -1,9 +1,12 @@
 """The service as a process: how it starts, refuses to start, stops, and comes back from a crash."""
 
 import asyncio
+import os
 import random
 import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import aiohttp
 import pytest
 
 from tests.process.conftest import (
+    DEADLINE,
     ServerProcess,
     assert_right,
     finished,
@@ -19,6 +23,13 @@ from tests.process.conftest import (
 )
 
 SAMPLE = (Path(__file__).parents[2] / "samples" / "readings.csv").read_bytes()
+
+# Says when it has come to our own code: Python itself takes a moment too.
+STARTING = """
+import aggsvc.__main__
+print("up", flush=True)
+aggsvc.__main__.main()
+"""
 
 
 def file_of(rows: int, seed: int = 0) -> bytes:
@@ -41,6 +52,15 @@ async def test_starts_within_two_seconds_and_answers(
     assert_right(await finished(http, server, await upload(http, server, SAMPLE)), SAMPLE)
 
 
+def test_the_engine_is_not_imported_before_the_service_listens() -> None:
+    """It takes as long as all else together."""
+    found = subprocess.run(
+        [sys.executable, "-c", "import sys, aggsvc.server; print('numba' in sys.modules)"],
+        capture_output=True, check=True, text=True,
+    )  # fmt: skip
+    assert found.stdout == "False\n"
+
+
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_to_stop_ends_it_with_status_0_and_loses_nothing(
     server: ServerProcess, http: aiohttp.ClientSession, how: signal.Signals
@@ -53,6 +73,36 @@ async def test_a_signal_to_stop_ends_it_with_status_0_and_loses_nothing(
     await server.start()
     assert await finished(http, server, file_id) == before
     assert "Traceback" not in server.log()
+
+
+@pytest.mark.parametrize("seconds", [0.02, 0.2, 0.5, 0.8])
+async def test_ctrl_c_while_it_starts_is_quiet(server: ServerProcess, seconds: float) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", STARTING,
+        env=os.environ | server.settings,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout
+    await process.stdout.readline()
+    await asyncio.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    _, errors = await asyncio.wait_for(process.communicate(), DEADLINE)
+    assert process.returncode in (0, 130)
+    assert b"Traceback" not in errors
+    assert b"KeyboardInterrupt" not in errors
+
+
+async def test_ctrl_c_while_the_engine_is_compiled_ends_it_at_once_and_loses_nothing(
+    server: ServerProcess, http: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    await server.start(NUMBA_CACHE_DIR=str(tmp_path / "empty"))
+    file_id = await upload(http, server, SAMPLE)
+    began = time.monotonic()
+    assert await server.stop(signal.SIGINT) == 0
+    assert time.monotonic() - began < 5
+    assert "Traceback" not in server.log()
+    await server.start()
+    assert_right(await finished(http, server, file_id), SAMPLE)
 
 
 async def test_stopping_lets_the_running_job_finish_and_takes_no_other(

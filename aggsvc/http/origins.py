@@ -1,0 +1,46 @@
+"""A page of another site must not have a browser change anything here."""
+
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from aiohttp.hdrs import METH_GET, METH_HEAD, METH_OPTIONS, ORIGIN, REFERER
+
+from aggsvc.errors import ForeignRequest
+from aggsvc.http.proxies import host_of
+from aggsvc.keys import SETTINGS
+
+SAFE = (METH_GET, METH_HEAD, METH_OPTIONS)
+SITE = "Sec-Fetch-Site"
+
+
+def require_own_origin(request: web.Request) -> None:
+    """Raise ForeignRequest for an unsafe request that a page of another origin has sent.
+
+    A browser says so itself, in Sec-Fetch-Site or else in Origin or Referer; what says nothing of
+    them is no browser's.
+    """
+    if request.method not in SAFE and not _is_own(request):
+        raise ForeignRequest(
+            "a page of another site has sent this; do it on a page of this service"
+        )
+
+
+def _is_own(request: web.Request) -> bool:
+    if site := request.headers.get(SITE):
+        return site in ("same-origin", "none")
+    origin = request.headers.get(ORIGIN) or request.headers.get(REFERER)
+    if origin is None:
+        return True
+    host = host_of(request, trusts_proxy=request.app[SETTINGS].trust_proxy)
+    return _host_of_url(origin) == _without_default_port(host)
+
+
+def _host_of_url(url: str) -> str:
+    try:
+        return _without_default_port(urlsplit(url).netloc.lower())
+    except ValueError:
+        return ""
+
+
+def _without_default_port(host: str) -> str:
+    return host.removesuffix(":80").removesuffix(":443")
