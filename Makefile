@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lint format types bench bench-memory bench-small crash-test overload-test
-.PHONY: hang-up-test power-loss-test lock clean
+.PHONY: audit hang-up-test power-loss-test lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -49,6 +49,15 @@ bench-small: .venv/run.stamp ## Small files a second, with 500 records stored an
 KILLS ?= 1000
 crash-test: .venv/dev.stamp ## Kill the service KILLS=1000 times amid uploads; nothing may be lost
 	$(BIN)/python -m tests.process.crash_loop --kills $(KILLS)
+
+PIP_AUDIT ?= pip-audit
+audit: ## Look the locked versions up among known vulnerabilities (needs pip-audit and the network)
+	@command -v $(PIP_AUDIT) > /dev/null || { echo "make audit needs pip-audit, which is not locked here:" \
+	  "pipx install pip-audit, or make audit PIP_AUDIT=/path/to/pip-audit" >&2; exit 1; }
+	@for lock in requirements.lock requirements-dev.lock requirements-bench.lock; do \
+	  $(PIP_AUDIT) --progress-spinner off --strict --require-hashes --disable-pip -r $$lock \
+	  || { echo "make audit: $$lock has known vulnerabilities, or could not be looked up" >&2; exit 1; }; \
+	done
 
 lock: ## Resolve the newest versions into the lock files (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -22,7 +22,9 @@ from aggsvc.health import Health
 from aggsvc.http.access import access_middleware, add_refusal_headers
 from aggsvc.http.admission import Admission
 from aggsvc.http.answer_headers import add_answer_headers
+from aggsvc.http.compression import compression_middleware
 from aggsvc.http.guard import Guard
+from aggsvc.http.options import add_allowed_method, add_cors_headers, options_middleware
 from aggsvc.http.pace import Transfers
 from aggsvc.http.problems import problem_middleware
 from aggsvc.http.request_ids import add_request_id, request_id_middleware
@@ -46,6 +48,7 @@ from aggsvc.keys import (
 from aggsvc.objects import FileObjects
 from aggsvc.processor import Processor, ProcessorLimits
 from aggsvc.recovery import Recovery
+from aggsvc.series import SeriesReader
 from aggsvc.service import Service
 from aggsvc.settings import Settings
 from aggsvc.tokens import LiveTokens, TokenFile
@@ -60,6 +63,9 @@ SWEEP_SECONDS = 600.0
 RECOVERY_SECONDS = 1.0
 # How long what is left of a refused body is read past, so that its client gets to see the answer.
 LINGERING_SECONDS = 5.0
+# A request's head: bytes of its first line and of each field, and how many of these.
+MAX_HEAD_LINE = 8190
+MAX_HEAD_FIELDS = 128
 # Twice this is kept of a body that comes faster than it is stored.
 READ_BUFFER_BYTES = 32 * 1024
 
@@ -69,16 +75,26 @@ log = structlog.get_logger()
 def create_app(settings: Settings) -> web.Application:
     """The whole service, ready to run."""
     app = web.Application(
-        middlewares=[request_id_middleware, problem_middleware],
+        middlewares=[
+            request_id_middleware,
+            compression_middleware,
+            options_middleware,
+            problem_middleware,
+        ],
         handler_args={
             "auto_decompress": False,
             # A connection without a whole request head is closed, half-sent ones included.
             "keepalive_timeout": settings.header_timeout,
             "lingering_time": LINGERING_SECONDS,
             "read_bufsize": READ_BUFFER_BYTES,
+            "max_line_size": MAX_HEAD_LINE,
+            "max_field_size": MAX_HEAD_LINE,
+            "max_headers": MAX_HEAD_FIELDS,
         },
     )
-    app.on_response_prepare.extend((add_answer_headers, add_request_id))
+    app.on_response_prepare.extend(
+        (add_answer_headers, add_request_id, add_allowed_method, add_cors_headers)
+    )
     app[SETTINGS] = settings
     app[EVENT_STREAMS] = EventStreams()
     app[TRANSFERS] = Transfers()
@@ -156,7 +172,9 @@ async def service(app: web.Application) -> AsyncIterator[None]:
     )
     keys = IdempotencyKeys(opened.table, keys_table(settings.mock_dynamodb_table_name))
     app[SERVICE] = Service(
-        objects, files, opened.queue, events, app[RECOVERY].new_file_id, keys=keys
+        *(objects, files, opened.queue, events, app[RECOVERY].new_file_id),
+        keys=keys,
+        series=SeriesReader(objects, engine),
     )
     expiring = asyncio.create_task(_expire(keys))
     yield

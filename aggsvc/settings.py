@@ -2,11 +2,12 @@
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from aggsvc.errors import BadSettings
@@ -18,6 +19,15 @@ def _named(path: object) -> object:
     return path
 
 
+def _origins(text: str) -> str:
+    """The origins as a browser names them, with spaces between, or `none`."""
+    wrong = [origin for origin in text.split() if not ORIGIN.fullmatch(origin)]
+    if wrong or not text:
+        raise ValueError("name origins such as https://example.org with spaces between, * or none")
+    return text
+
+
+ORIGIN = re.compile(r"none|\*|https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 DataPath = Annotated[Path, BeforeValidator(_named)]
@@ -57,6 +67,7 @@ class Settings(BaseSettings):
     header_timeout: Seconds = 20
     body_timeout: Seconds = 10
     min_upload_rate: Count = 1_000
+    cors_origins: Annotated[str, AfterValidator(_origins)] = "none"
     backend: Literal["mock"] = "mock"
     auth: Literal["auto", "on", "off"] = "auto"
     auth_path: DataPath = Path("./tmp/auth")

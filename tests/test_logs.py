@@ -152,6 +152,33 @@ async def test_who_asks_again_and_again_does_not_drown_the_log(tmp_path: Path) -
     assert [(line["method"], line["status"]) for line in lines] == [("POST", 202)]
 
 
+async def test_a_request_writes_no_line_of_its_own_into_the_log(tmp_path: Path) -> None:
+    """Whatever is in its path, its id, its method, or its upload's name and rows."""
+    line = '%0a%1b[31m{"level":"critical","event":"forged"}'
+    async with running(tmp_path, LOG_LEVEL="debug") as service, aiohttp.ClientSession() as session:
+        host, _, port = service.url.removeprefix("http://").partition(":")
+        for sent in (
+            f"GET /{line.replace(' ', '%20')} HTTP/1.1\r\nHost: x\r\n\r\n",
+            f"GET /{line} HTTP/1.1\r\nHost: x\r\nX-Request-ID: a\x1b[31m\r\n\r\n",
+            "GE\x1b[31mT / HTTP/1.1\r\nHost: x\r\n\r\n",
+        ):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(sent.encode())
+            writer.write_eof()
+            await asyncio.wait_for(reader.read(), DEADLINE)
+            writer.close()
+            await writer.wait_closed()
+        row = b'a,"\n\x1b[31m{""level"":""critical""}",1\n'
+        await send(session, service.url, HEADER + row + GOOD_ROW)
+        assert await service.stop() == 0
+        text = service.log.read_text()
+        lines = service.lines()
+    assert text.isascii()
+    assert "\x1b" not in text
+    assert "forged" in text
+    assert not [line for line in lines if line["level"] == "critical" or line["event"] == "forged"]
+
+
 HOSTILE = "a\nb\r{}\x1b[31m\x7f\x9b\u2028\u202e"
 
 

@@ -30,6 +30,7 @@ DEFAULTS = {
     "header_timeout": 20.0,
     "body_timeout": 10.0,
     "min_upload_rate": 1_000,
+    "cors_origins": "none",
 }
 
 
@@ -67,6 +68,7 @@ def test_each_variable_is_read_by_its_name(monkeypatch: pytest.MonkeyPatch) -> N
         "HEADER_TIMEOUT": "0.5",
         "BODY_TIMEOUT": "1.5",
         "MIN_UPLOAD_RATE": "10",
+        "CORS_ORIGINS": "https://example.org http://[::1]:3000",
     }
     for name, value in values.items():
         monkeypatch.setenv(name, value)
@@ -109,6 +111,10 @@ def test_each_variable_is_read_by_its_name(monkeypatch: pytest.MonkeyPatch) -> N
         ("BODY_TIMEOUT", "-1"),
         ("BODY_TIMEOUT", "nan"),
         ("MIN_UPLOAD_RATE", "0"),
+        ("CORS_ORIGINS", ""),
+        ("CORS_ORIGINS", "example.org"),
+        ("CORS_ORIGINS", "https://example.org/"),
+        ("CORS_ORIGINS", "https://a.test,https://b.test"),
     ],
 )
 def test_a_bad_value_gives_one_line_that_names_the_variable(

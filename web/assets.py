@@ -17,7 +17,6 @@ TYPES = {
 HEADERS = {
     CACHE_CONTROL: "public, max-age=31536000, immutable",
     VARY: ACCEPT_ENCODING,
-    "X-Content-Type-Options": "nosniff",
 }
 ROUTE = "/static/{version}/{name:.+}"
 
@@ -29,7 +28,7 @@ class Assets:
     """
 
     def __init__(self, folder: Path) -> None:
-        paths = sorted(path for path in folder.rglob("*") if path.is_file())
+        paths = sorted(path for path in folder.rglob("*") if _is_own(path, folder))
         self._files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
         self._packed = {name: gzip.compress(body, 6) for name, body in self._files.items()}
         digest = hashlib.sha256()
@@ -57,6 +56,11 @@ class Assets:
         answer = _answer(name, self._packed[name])
         answer.headers[CONTENT_ENCODING] = "gzip"
         return answer
+
+
+def _is_own(path: Path, folder: Path) -> bool:
+    """Whether it is a file of the folder, and no link, which might lead anywhere."""
+    return path.is_file() and path.resolve() == folder.resolve() / path.relative_to(folder)
 
 
 def _answer(name: str, body: bytes) -> web.Response:

@@ -1,4 +1,4 @@
-"""What every page is rendered with: templates, their filters, and the headers of the answer."""
+"""What every page is rendered with: templates and their filters."""
 
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -15,14 +15,6 @@ from web.assets import Assets
 from web.notices import notice_of
 
 FOLDER = Path(__file__).parent
-SECURITY_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
 # Beyond it a float's integer digits are not its own.
 GROUPED_BELOW = 1e15
 # The units of an age, each with its seconds.
@@ -60,9 +52,7 @@ def render(
 ) -> web.Response:
     """The template as a page that loads nothing from elsewhere; it tells what was just done."""
     context = {"notice": notice_of(request.query), **form_context(request), **context}
-    response = aiohttp_jinja2.render_template(template, request, context, status=status)
-    response.headers.update(SECURITY_HEADERS)
-    return response
+    return aiohttp_jinja2.render_template(template, request, context, status=status)
 
 
 # Each filter's element holds the plain figure, which locale.js shows as the reader has it.

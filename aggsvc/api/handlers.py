@@ -1,38 +1,57 @@
 """The API's handlers: each reads its request, asks the service, and shows the answer."""
 
-from collections.abc import AsyncIterable
 from http import HTTPStatus
-from urllib.parse import quote
 
-import structlog
 from aiohttp import web
 
+from aggsvc.api.answers import ProblemType
+from aggsvc.api.downloads import (
+    ASK_AGAIN,
+    refuse_pages,
+    send_content,
+    send_list,
+    wanted_format,
+)
 from aggsvc.api.openapi import DOCUMENT
 from aggsvc.api.parameters import (
     CURSOR,
     ERRORS_FORMAT,
+    ERRORS_REASON,
     FILE_ID,
     FILE_LIMIT,
     FILE_SORT,
+    FROM,
     IDEMPOTENCY_KEY,
+    PROBLEM_NAME,
     SEARCH,
+    SENSOR,
     SENSOR_LIMIT,
+    SENSOR_SEARCH,
     SENSOR_SORT,
+    SENSORS_FORMAT,
     STATUS,
+    TO,
 )
-from aggsvc.api.views import errors_as_csv, json_response, listed_view, record_view
-from aggsvc.errors import AggsvcError
+from aggsvc.api.views import (
+    errors_as_csv,
+    errors_of,
+    json_response,
+    listed_view,
+    record_view,
+    sensors_as_csv,
+    sensors_as_lines,
+    series_view,
+    to_json,
+)
 from aggsvc.health import HealthSummary
 from aggsvc.http.access import may_know
+from aggsvc.http.compression import vary
+from aggsvc.http.conditional import has_already, not_modified, weak_tag
+from aggsvc.http.hangups import while_connected
+from aggsvc.http.kinds import KINDS
 from aggsvc.http.uploads import open_upload
-from aggsvc.keys import ADMISSION, EVENT_STREAMS, HEALTH, SERVICE, SETTINGS, TRANSFERS
+from aggsvc.keys import ADMISSION, EVENT_STREAMS, HEALTH, SERVICE
 from aggsvc.model import Status
-
-# A client that takes an answer more slowly than uploads may come is waited for as long as this:
-# somebody may be reading it page by page.
-READING_SECONDS = 600.0
-
-log = structlog.get_logger()
 
 
 async def submit_file(request: web.Request) -> web.Response:
@@ -62,44 +81,68 @@ async def list_files(request: web.Request) -> web.Response:
 
 async def get_file(request: web.Request) -> web.Response:
     """GET /files/{file_id}."""
-    return json_response(record_view(await request.app[SERVICE].get(FILE_ID.of(request))))
+    record = await request.app[SERVICE].get(FILE_ID.of(request))
+    body = to_json(record_view(record))
+    tag, cache = weak_tag(body), ASK_AGAIN if record.status.is_final else "no-store"
+    if has_already(request, tag):
+        return not_modified(tag, cache)
+    headers = {"ETag": tag, "Cache-Control": cache}
+    return web.Response(body=body, content_type="application/json", headers=headers)
 
 
 async def get_errors(request: web.Request) -> web.StreamResponse:
     """GET /files/{file_id}/errors."""
     service = request.app[SERVICE]
-    wanted = ERRORS_FORMAT.of(request)
+    wanted = wanted_format(request, ERRORS_FORMAT, "ndjson", "csv")
+    reason = ERRORS_REASON.of(request)
     record = await service.get(FILE_ID.of(request))
-    headers = {"Content-Disposition": _attachment(f"{record.filename}.errors.{wanted}")}
-    async with service.open_errors(record) as lines:
-        if wanted == "csv":
-            kind = "text/csv; charset=utf-8"
-            return await _stream(request, errors_as_csv(lines), kind, headers)
-        return await _stream(request, lines, "application/x-ndjson", headers)
+    async with service.open_errors(record) as found:
+        lines = found if reason is None else errors_of(reason, found)
+        rows = errors_as_csv(lines) if wanted == "csv" else lines
+        return await send_list(request, rows, f"{record.filename}.errors", wanted)
 
 
-async def get_sensors(request: web.Request) -> web.Response:
-    """GET /files/{file_id}/sensors."""
+async def get_sensors(request: web.Request) -> web.StreamResponse:
+    """GET /files/{file_id}/sensors: a page as JSON, or all as CSV or JSON lines."""
+    wanted = wanted_format(request, SENSORS_FORMAT, "json", "csv", "ndjson")
+    if wanted == "json":
+        return await _sensor_page(request)
+    refuse_pages(request, wanted)
+    service = request.app[SERVICE]
+    search, sort = SENSOR_SEARCH.of(request), SENSOR_SORT.of(request)
+    record = await service.get(FILE_ID.of(request))
+    async with service.open_sensors(record, search=search, sort=sort) as pages:
+        rows = sensors_as_csv(pages) if wanted == "csv" else sensors_as_lines(pages)
+        return await send_list(request, rows, f"{record.filename}.sensors", wanted)
+
+
+async def _sensor_page(request: web.Request) -> web.Response:
     page = await request.app[SERVICE].sensors(
         FILE_ID.of(request),
+        search=SENSOR_SEARCH.of(request),
         sort=SENSOR_SORT.of(request),
         limit=SENSOR_LIMIT.of(request),
         cursor=CURSOR.of(request) or None,
     )
-    return json_response({"items": page.items, "next_cursor": page.cursor})
+    answer = json_response({"items": page.items, "next_cursor": page.cursor})
+    vary(answer, "Accept")
+    return answer
+
+
+async def get_series(request: web.Request) -> web.Response:
+    """GET /files/{file_id}/series."""
+    reading = request.app[SERVICE].series(
+        FILE_ID.of(request),
+        sensor_id=SENSOR.of(request),
+        first=FROM.of(request),
+        end=TO.of(request),
+    )
+    return json_response(series_view(await while_connected(request, reading)))
 
 
 async def get_content(request: web.Request) -> web.StreamResponse:
     """GET /files/{file_id}/content."""
-    service = request.app[SERVICE]
-    record = await service.get(FILE_ID.of(request))
-    headers = {
-        "Content-Disposition": _attachment(record.filename),
-        "Content-Length": str(record.size_bytes),
-        "X-Content-Type-Options": "nosniff",
-    }
-    async with service.open_content(record) as upload:
-        return await _stream(request, upload.chunks, upload.info.content_type, headers)
+    return await send_content(request, await request.app[SERVICE].get(FILE_ID.of(request)))
 
 
 async def delete_file(request: web.Request) -> web.Response:
@@ -152,29 +195,9 @@ async def openapi(request: web.Request) -> web.Response:
     return answer
 
 
-async def _stream(
-    request: web.Request,
-    chunks: AsyncIterable[bytes],
-    content_type: str,
-    headers: dict[str, str] | None = None,
-) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"Content-Type": content_type, **(headers or {})})
-    await response.prepare(request)
-    if request.method == "HEAD":
-        return response
-    floor = request.app[SETTINGS].min_upload_rate
-    try:
-        with request.app[TRANSFERS].begin(floor, READING_SECONDS) as pace:
-            async for chunk in chunks:
-                await pace.send(response.write(chunk), len(chunk))
-    except AggsvcError as error:  # too late for another answer; what was sent must not look whole
-        log.warning("answer broken off", path=request.path, reason=str(error))
-        if request.transport is not None:
-            request.transport.abort()
-        return response
-    await response.write_eof()
-    return response
-
-
-def _attachment(filename: str) -> str:
-    return f"attachment; filename*=UTF-8''{quote(filename, safe='')}"
+async def get_problem(request: web.Request) -> web.Response:
+    """GET /problems/{name}: what the type of a problem means."""
+    kind = KINDS.get(request.match_info[PROBLEM_NAME.name])
+    if kind is None:
+        raise web.HTTPNotFound
+    return json_response(ProblemType.of(kind))

@@ -5,13 +5,16 @@ import pytest
 from tests.api.conftest import Client
 from tests.api.helpers import processed
 from tests.conftest import GOOD_ROW, HEADER
+from web.assets import Assets
+from web.render import FOLDER
 
+STYLE = Assets(FOLDER / "static").urls()[0]
 ANSWERS = [
     ("GET", "/", 302),
     ("GET", "/ui", 200),
     ("GET", "/ui/files/nonesuch", 404),
     ("GET", "/ui/files/{file_id}", 200),
-    ("GET", "/static/style.css", 200),
+    ("GET", STYLE, 200),
     ("GET", "/static/nonesuch.css", 404),
     ("GET", "/files", 200),
     ("GET", "/files?limit=x", 400),
@@ -65,10 +68,9 @@ async def test_no_answer_names_what_it_was_made_with(client: Client, file_id: st
             assert "aiohttp" not in told
 
 
-async def test_only_what_has_a_tag_may_be_shown_again(client: Client, file_id: str) -> None:
-    async with client.get("/static/style.css") as answer:
-        assert answer.headers["ETag"]
-        assert answer.headers["Cache-Control"] == "no-cache"
+async def test_what_does_not_say_otherwise_is_not_kept(client: Client, file_id: str) -> None:
+    async with client.get(STYLE) as answer:
+        assert "immutable" in answer.headers["Cache-Control"]
     for path in ("/files", "/health", "/ui", "/nowhere"):
         async with client.get(path) as answer:
             assert answer.headers["Cache-Control"] == "no-store"

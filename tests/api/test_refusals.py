@@ -230,6 +230,7 @@ async def test_where_the_data_lie_is_logged_and_not_told(
     tables[0].refused = {"query", "check"}
     answers = [await client.get(path) for path in ("/files", "/health")]
     assert [answer.status for answer in answers] == [status, 503]
+    assert "Retry-After" in answers[1].headers
     for answer in answers:
         text = await answer.text()
         assert "secret" not in text
