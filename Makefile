@@ -3,8 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format types bench bench-memory bench-small crash-test overload-test
-.PHONY: audit fuzz-test hang-up-test power-loss-test lock clean
+.PHONY: help run test screenshots lint format types bench bench-memory bench-small crash-test
+.PHONY: overload-test audit fuzz-test hang-up-test power-loss-test lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -28,6 +28,9 @@ fuzz-test: .venv/dev.stamp ## Have Schemathesis make 2,000 requests and more, af
 
 power-loss-test: .venv/dev.stamp ## Lose the power at every step of 20 scripted runs of the stores
 	POWER_LOSS_RUNS=20 $(BIN)/python -m pytest --timeout 600 tests/mocks/test_power_loss.py
+
+screenshots: .venv/dev.stamp ## Write each page in both themes and at 360 px to docs/images
+	$(BIN)/python docs/images/make.py
 
 lint: .venv/dev.stamp ## Check style and formatting
 	$(BIN)/ruff check .
