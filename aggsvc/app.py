@@ -41,6 +41,7 @@ from aggsvc.keys import (
     RECOVERY,
     SERVICE,
     SETTINGS,
+    THROUGHPUT,
     TOKENS,
     TRANSFERS,
     WORKERS,
@@ -48,8 +49,10 @@ from aggsvc.keys import (
 from aggsvc.objects import FileObjects
 from aggsvc.processor import Processor, ProcessorLimits
 from aggsvc.recovery import Recovery
+from aggsvc.series import SeriesReader
 from aggsvc.service import Service
 from aggsvc.settings import Settings
+from aggsvc.throughput import Throughput
 from aggsvc.tokens import LiveTokens, TokenFile
 from aggsvc.workers import DRAIN_SECONDS, WorkerPool
 from web.pages import setup_pages
@@ -171,12 +174,20 @@ async def service(app: web.Application) -> AsyncIterator[None]:
     )
     keys = IdempotencyKeys(opened.table, keys_table(settings.mock_dynamodb_table_name))
     app[SERVICE] = Service(
-        objects, files, opened.queue, events, app[RECOVERY].new_file_id, keys=keys
+        *(objects, files, opened.queue, events, app[RECOVERY].new_file_id),
+        keys=keys,
+        series=SeriesReader(objects, engine),
     )
-    expiring = asyncio.create_task(_expire(keys))
-    yield
-    expiring.cancel()
-    await asyncio.wait({expiring})
+    app[THROUGHPUT] = Throughput()
+    with app[SERVICE].watch_all() as changes:
+        beside = {
+            asyncio.create_task(_expire(keys)),
+            asyncio.create_task(app[THROUGHPUT].follow(changes)),
+        }
+        yield
+    for task in beside:
+        task.cancel()
+    await asyncio.wait(beside)
     await processor.close()
 
 

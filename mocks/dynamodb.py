@@ -18,7 +18,7 @@ from typing import Any, Final
 import orjson
 from sortedcontainers import SortedList
 
-from aggsvc.errors import ConditionFailed, InvalidRequest, ItemTooLarge
+from aggsvc.errors import ConditionFailed, InvalidParameter, InvalidRequest, ItemTooLarge
 from aggsvc.ports import Item, ItemPage, TableSchema
 from mocks.files import Files
 from mocks.journal import Journal
@@ -311,18 +311,23 @@ class _Walk:
     async def collect(self, count: int) -> list[Row]:
         """The next rows that match, at most `count`; the loop has its turn between steps."""
         found: list[Row] = []
+        if self._status is not None and not self._table.statuses[self._status]:
+            return found
         while len(found) < count:
             step = list(islice(self._ahead(), STEP))
-            rows = (self._table.rows[position[-1]] for position in step)
-            found += islice(filter(self._matches, rows), count - len(found))
+            found += islice(self._matching(step), count - len(found))
             if len(step) < STEP:
                 break
             self._pass(step[-1])
             await asyncio.sleep(0)
         return found
 
-    def _matches(self, row: Row) -> bool:
-        return self._status in (None, row[STATUS]) and self._search in row[SEARCHED]
+    def _matching(self, positions: list[Position]) -> Iterator[Row]:
+        rows, search, status = self._table.rows, self._search, self._status
+        for position in positions:
+            row = rows[position[-1]]
+            if search in row[SEARCHED] and status in (None, row[STATUS]):
+                yield row
 
     def _pass(self, position: Position) -> None:
         if self._descending:
@@ -412,14 +417,14 @@ def _cursor(listing: list[Any], mark: list[Any]) -> str:
 
 
 def _open_cursor(cursor: str, listing: list[Any], types: list[type]) -> list[Any]:
-    """What the cursor marks; raises InvalidRequest if it is none of this listing."""
+    """What the cursor marks; raises InvalidParameter if it is none of this listing."""
     try:
         of, mark = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         sound = of == listing and all(map(isinstance, mark, types)) and len(mark) == len(types)
     except (ValueError, TypeError):
         sound = False
     if not sound:
-        raise InvalidRequest("the cursor is not one of this listing; begin without one")
+        raise InvalidParameter("the cursor is not one of this listing; begin without one", "cursor")
     return list(mark)
 
 

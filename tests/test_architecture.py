@@ -13,7 +13,7 @@ ANYONE = {"aggsvc.model", "aggsvc.errors"}
 EVERYTHING = {"*"}
 
 # What each room may import besides itself, model and errors. A room is a folder of FOLDERS or a
-# module of aggsvc; filetable, objects and sensorstore are what service and processor share.
+# module of aggsvc; filetable, objects, sensorstore and series are what service and processor share.
 MAY_IMPORT = {
     "aggsvc": set(),
     "aggsvc.model": set(),
@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "aggsvc.digest": set(),
     "aggsvc.engine": set(),
     "aggsvc.events": set(),
+    "aggsvc.throughput": {"aggsvc.events"},
     "aggsvc.filetable": {"aggsvc.ports", "aggsvc.events"},
     "aggsvc.objects": {"aggsvc.ports"},
     "aggsvc.sensorstore": {"aggsvc.engine", "aggsvc.objects"},
@@ -38,16 +39,19 @@ MAY_IMPORT = {
         "aggsvc.objects",
         "aggsvc.sensorstore",
     },
+    "aggsvc.series": {"aggsvc.engine", "aggsvc.objects"},
     "aggsvc.workers": {"aggsvc.ports", "aggsvc.processor"},
     "aggsvc.idempotency": {"aggsvc.ports"},
     "aggsvc.service": {
         "aggsvc.digest",
         "aggsvc.ports",
+        "aggsvc.engine",
         "aggsvc.events",
         "aggsvc.filetable",
         "aggsvc.idempotency",
         "aggsvc.objects",
         "aggsvc.sensorstore",
+        "aggsvc.series",
     },
     "aggsvc.recovery": {"aggsvc.ports", "aggsvc.filetable", "aggsvc.objects"},
     "aggsvc.health": {
@@ -68,6 +72,7 @@ MAY_IMPORT = {
         "aggsvc.recovery",
         "aggsvc.service",
         "aggsvc.settings",
+        "aggsvc.throughput",
         "aggsvc.tokens",
         "aggsvc.workers",
     },
@@ -86,7 +91,7 @@ MAY_IMPORT = {
         "aggsvc.events",
         "aggsvc.health",
     },
-    "web": {"aggsvc.http", "aggsvc.keys", "aggsvc.service"},
+    "web": {"aggsvc.http", "aggsvc.keys", "aggsvc.service", "aggsvc.throughput"},
     "cli": {"aggsvc.engine"},
     "aggsvc.app": EVERYTHING,
     "aggsvc.server": {"aggsvc.app", "aggsvc.http", "aggsvc.settings"},
@@ -106,6 +111,7 @@ WITHOUT_AIOHTTP = {
     "aggsvc.digest",
     "aggsvc.engine",
     "aggsvc.events",
+    "aggsvc.throughput",
     "aggsvc.filetable",
     "aggsvc.health",
     "aggsvc.idempotency",
@@ -114,6 +120,7 @@ WITHOUT_AIOHTTP = {
     "aggsvc.processor",
     "aggsvc.recovery",
     "aggsvc.sensorstore",
+    "aggsvc.series",
     "aggsvc.service",
     "aggsvc.tokens",
     "aggsvc.workers",
