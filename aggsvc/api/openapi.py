@@ -1,6 +1,5 @@
 """The API's calls as an OpenAPI 3.1 document, made from the table that makes the routes."""
 
-import hashlib
 from collections.abc import Iterable
 from http import HTTPStatus
 from importlib.metadata import version
@@ -24,6 +23,7 @@ from aggsvc.errors import (
     UnsupportedMedia,
 )
 from aggsvc.events import FileDeleted, FileEvent, Missed
+from aggsvc.http.conditional import weak_tag
 from aggsvc.http.kinds import ProblemKind, kind_of
 from aggsvc.http.operations import Answer, Header, Parameter
 from aggsvc.http.problems import HEADERS, PROBLEM_JSON, Problem
@@ -67,11 +67,11 @@ COMPONENT = "#/components/schemas/{model}"
 
 
 class Document:
-    """The description as bytes, and what changes with them."""
+    """The description as bytes, and their entity tag."""
 
     def __init__(self, description: Json) -> None:
         self.body = orjson.dumps(description, option=orjson.OPT_APPEND_NEWLINE)
-        self.etag = hashlib.sha256(self.body).hexdigest()[:32]
+        self.tag = weak_tag(self.body)
 
 
 DOCUMENT = web.AppKey("DOCUMENT", Document)
