@@ -1,45 +1,20 @@
 """/docs and /redoc in a real browser: they work from this server alone, under their policy."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
-import aiohttp
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import expect
 
 from aggsvc.api.descriptions import GET_SENSORS
 from aggsvc.api.routes import ROUTES
-from tests.process.conftest import ServerProcess, http, listed
-from tests.web.test_browser import SAMPLES, Complaints, browser, server
+from tests.web.conftest import SAMPLES, OpenPage, Site
 from web.docs import REDOC, SWAGGER_UI
 from web.render import FOLDER
 
-__all__ = ["browser", "http", "server"]
 
-
-@asynccontextmanager
-async def open_docs(browser: Browser, server: ServerProcess, path: str) -> AsyncIterator[Page]:
-    """The page, which may complain of nothing: no policy, no other server, no error."""
-    context = await browser.new_context()
-    context.set_default_timeout(20_000)
-    complaints = Complaints()
-    complaints.watch(context, server.url)
-    page = await context.new_page()
-    await page.goto(server.url + path)
-    yield page
-    await context.close()
-    assert complaints.console == []
-    # What ReDoc makes of a blob it has from here.
-    own = f"blob:{server.url}/"
-    assert [url for url in complaints.elsewhere if not url.startswith(own)] == []
-
-
-async def test_swagger_ui_uploads_a_file_and_redoc_finds_a_call(
-    browser: Browser, server: ServerProcess, http: aiohttp.ClientSession
-) -> None:
-    """Both show every call; no request leaves the origin, and no policy is broken."""
-    async with open_docs(browser, server, "/docs") as page:
+async def test_swagger_ui_uploads_a_file(open_page: OpenPage, site: Site) -> None:
+    """It shows every call; no request leaves the origin, and no policy is broken."""
+    async with open_page("/docs") as page:
         await page.locator("#operations-files-submit_file").get_by_role("button").first.click()
         await page.locator("input[type=file]").set_input_files(SAMPLES / "readings.csv")
         await page.get_by_role("button", name="Execute").click()
@@ -47,14 +22,17 @@ async def test_swagger_ui_uploads_a_file_and_redoc_finds_a_call(
         await expect(answer).to_contain_text("202")
         await expect(answer).to_contain_text('"filename": "readings.csv"')
         await expect(page.locator(".opblock")).to_have_count(len(ROUTES))
-    (record,) = await listed(http, server)
+    (record,) = (await site.get("/files"))["items"]
     assert record["size_bytes"] == (SAMPLES / "readings.csv").stat().st_size
-    async with open_docs(browser, server, "/redoc") as page:
-        await expect(page.get_by_role("heading", name="Upload a CSV file")).to_be_visible()
-        await page.get_by_role("textbox").first.fill("sensors")
-        await expect(page.get_by_role("search")).to_contain_text(GET_SENSORS.summary)
+
+
+async def test_redoc_shows_and_finds_the_calls(open_page: OpenPage) -> None:
+    """From this server alone, as Swagger UI."""
+    async with open_page("/redoc") as page:
         for call in ROUTES:
             await expect(page.get_by_role("heading", name=call.operation.summary)).to_be_attached()
+        await page.get_by_role("textbox").first.fill("sensors")
+        await expect(page.get_by_role("search")).to_contain_text(GET_SENSORS.summary)
 
 
 @pytest.mark.parametrize("folder", [SWAGGER_UI, REDOC])
