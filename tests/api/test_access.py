@@ -520,6 +520,27 @@ async def test_behind_a_trusted_proxy_the_host_is_what_it_says(make_door: MakeDo
     assert (await door.client.delete("/files/x", headers=headers)).status == 403
 
 
+async def test_pages_of_the_origins_that_cors_names_may_send(make_door: MakeDoor) -> None:
+    """They have no cookie; their scripts send a token."""
+    door = await make_door(cors_origins="https://a.example https://b.example")
+    for origin, status in (("https://b.example", 404), ("https://c.example", 403), ("none", 403)):
+        headers = door.bearer("write") | {"Origin": origin, "Sec-Fetch-Site": "cross-site"}
+        assert (await door.client.delete("/files/x", headers=headers)).status == status
+
+
+async def test_what_a_token_may_see_is_kept_by_no_proxy(door: Door) -> None:
+    """An answer that may be asked for again by its tag is for this client alone."""
+    data = body(part(CSV))
+    sent = await door.client.post("/files", data=data, headers=door.bearer("write") | MULTIPART)
+    path = sent.headers["Location"]
+
+    async def is_private() -> bool:
+        answer = await door.client.get(path, headers=door.bearer("read"))
+        return answer.headers["Cache-Control"] == "private, no-cache"
+
+    await until(is_private)
+
+
 # --- guessing ---
 
 
