@@ -29,6 +29,7 @@ from aggsvc.errors import (
     UnknownExpectation,
     UnsupportedMedia,
 )
+from aggsvc.http.answer_headers import complete
 
 PROBLEM_JSON = "application/problem+json"
 # What an answer of this status has to say beside its problem.
@@ -117,6 +118,7 @@ def problem_bytes(detail: str) -> bytes:
     """A whole 503 with that problem, for a connection that is to be closed unheard."""
     answer = problem(HTTPStatus.SERVICE_UNAVAILABLE, detail)
     body = cast(bytes, answer.body)
+    complete(answer)
     fields = {**answer.headers, "Content-Length": len(body), "Connection": "close"}
     lines = (f"{name}: {value}" for name, value in fields.items())
     head = f"HTTP/1.1 {answer.status} {answer.reason}\r\n" + "\r\n".join(lines)

@@ -375,6 +375,7 @@ async def test_one_connection_too_many_is_told_so(client: Client) -> None:
         fields = await refused.refusal(503, "connections", "(2)")
         assert fields["retry-after"].isdigit()
         assert fields["connection"] == "close"
+        assert fields["x-content-type-options"] == "nosniff"
         assert await refused.ended()
         await hung_up(first[1])
         await until(lambda: len(client.server.handler.connections) == before + 1)
