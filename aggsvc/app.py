@@ -48,6 +48,7 @@ from aggsvc.keys import (
 from aggsvc.objects import FileObjects
 from aggsvc.processor import Processor, ProcessorLimits
 from aggsvc.recovery import Recovery
+from aggsvc.series import SeriesReader
 from aggsvc.service import Service
 from aggsvc.settings import Settings
 from aggsvc.tokens import LiveTokens, TokenFile
@@ -171,7 +172,9 @@ async def service(app: web.Application) -> AsyncIterator[None]:
     )
     keys = IdempotencyKeys(opened.table, keys_table(settings.mock_dynamodb_table_name))
     app[SERVICE] = Service(
-        objects, files, opened.queue, events, app[RECOVERY].new_file_id, keys=keys
+        *(objects, files, opened.queue, events, app[RECOVERY].new_file_id),
+        keys=keys,
+        series=SeriesReader(objects, engine),
     )
     expiring = asyncio.create_task(_expire(keys))
     yield

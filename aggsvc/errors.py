@@ -8,6 +8,8 @@ AggsvcError
 ├── TokenRefused            a token cannot be made or revoked
 ├── FileRejected            the engine cannot read the file: it ends `failed` with this message
 ├── InvalidRequest          400  the request is malformed
+│   ├── InvalidParameter    400  a parameter is wrong, there twice or not known
+│   ├── InvalidUpload       400  the upload is broken, cut short or empty
 │   ├── UnsupportedMedia    415  the body is of a kind or an encoding that is not taken
 │   ├── KeyReused           422  the Idempotency-Key belongs to an upload of other bytes
 │   ├── NotAcceptable       406  the client takes none of the kinds that there are
@@ -33,12 +35,17 @@ AggsvcError
     ├── StatisticsDamaged   an object of the service's own is not as it was written
     └── StoreFull           507  there is no room for a write
 
-Each carries one plain sentence that says what was wrong, where, and what would be right.
+Each carries one plain sentence that says what was wrong, where, and what would be right, and where
+one part of a request is at fault its name: that of a parameter, a header or a form field.
 """
 
 
 class AggsvcError(Exception):
     """Base of every error of ours."""
+
+    def __init__(self, text: str = "", field: str | None = None) -> None:
+        super().__init__(text)
+        self.field = field
 
 
 class StartRefused(AggsvcError):
@@ -67,6 +74,14 @@ class FileRejected(AggsvcError):
 
 class InvalidRequest(AggsvcError):
     """The request is malformed or asks for something that does not exist."""
+
+
+class InvalidParameter(InvalidRequest):
+    """A parameter has a value that it cannot have, is there twice, or is not known."""
+
+
+class InvalidUpload(InvalidRequest):
+    """The upload is not one file of at least a byte in a whole multipart body."""
 
 
 class UnsupportedMedia(InvalidRequest):

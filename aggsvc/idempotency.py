@@ -36,7 +36,8 @@ class IdempotencyKeys:
         if key in self._held:
             raise Conflict(
                 "the upload with this Idempotency-Key is still being received; "
-                "wait for its answer, or send this one again when it has ended"
+                "wait for its answer, or send this one again when it has ended",
+                "Idempotency-Key",
             )
         self._held.add(key)
         try:

@@ -27,6 +27,8 @@ class Status(StrEnum):
 
 UNFINISHED = (Status.UPLOADED, Status.PROCESSING)
 
+MAX_HISTORY = 20
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # What a listing leaves out of a record's aggregates, each with what it has instead.
 LONG_LISTS: dict[str, Any] = {"per_sensor_count": {}, "histogram": None, "time_series": None}
@@ -122,6 +124,26 @@ class Aggregates:
         )
 
 
+# Of all readings, what has no meaning without any.
+NO_READINGS = Aggregates(
+    row_count=0,
+    min_value=None,
+    max_value=None,
+    mean_value=None,
+    stddev_value=None,
+    p50_value=None,
+    p95_value=None,
+    p99_value=None,
+    first_timestamp=None,
+    last_timestamp=None,
+    sensor_count=0,
+    per_sensor_count={},
+    per_sensor_count_truncated=False,
+    histogram=None,
+    time_series=None,
+)
+
+
 def _columns(item: dict[str, Any]) -> dict[str, Any]:
     return {name: tuple(v) if isinstance(v, list) else v for name, v in item.items()}
 
@@ -144,6 +166,15 @@ class RowError:
 
 
 @dataclass(frozen=True, slots=True)
+class StateChange:
+    """When a file came to a status, and what was said of it."""
+
+    time: str
+    status: Status
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """The order to process one file; `alone` if no other may run beside it.
 
@@ -162,7 +193,8 @@ class FileRecord:
     Times are RFC 3339 UTC with microseconds, so they sort as text. `version` moves with each
     write and guards it; `attempts` counts the times that processing was begun; `errors_key` is the
     object that lists every row error. The statistics of each sensor are in `sensors` while they are
-    few (aggsvc/sensorstore.py), else in the object `sensors_key`. These five are kept, not shown.
+    few (aggsvc/sensorstore.py), else in the object `sensors_key`. `past` is the log of states
+    before the present round of processing. These six are kept, not shown.
     """
 
     file_id: str
@@ -185,9 +217,24 @@ class FileRecord:
     errors_key: str | None = None
     sensors: str | None = None
     sensors_key: str | None = None
+    past: tuple[StateChange, ...] = ()
 
-    def waiting(self, attempts: int = 0) -> Self:
-        """The file as it was before any processing but these attempts, to be written over this."""
+    @property
+    def history(self) -> tuple[StateChange, ...]:
+        """The log of its states, oldest first: the last MAX_HISTORY."""
+        log = self.past or (StateChange(self.uploaded_at, Status.UPLOADED),)
+        if self.started_at is not None:
+            log += (StateChange(self.started_at, Status.PROCESSING),)
+        if self.processed_at is not None:
+            log += (StateChange(self.processed_at, self.status, self.message),)
+        return log[-MAX_HISTORY:]
+
+    def waiting(self, why: str, attempts: int = 0) -> Self:
+        """The file as it was before any processing but these attempts, to be written over this.
+
+        `why` it waits again goes into its history.
+        """
+        again = StateChange(utc_now(), Status.UPLOADED, why)
         return type(self)(
             self.file_id,
             self.filename,
@@ -196,6 +243,7 @@ class FileRecord:
             self.uploaded_at,
             version=self.version,
             attempts=attempts,
+            past=(*self.history, again)[-MAX_HISTORY:],
         )
 
     @property
@@ -216,6 +264,8 @@ class FileRecord:
     def to_item(self) -> dict[str, Any]:
         """The record as a dict of JSON values, as the table keeps it."""
         item: dict[str, Any] = orjson.loads(orjson.dumps(self))
+        if not self.past:
+            del item["past"]  # as of nearly all: the table keeps its items in memory
         return item
 
     @classmethod
@@ -229,6 +279,7 @@ class FileRecord:
                 "progress": Progress(**item["progress"]),
                 "aggregates": aggregates and Aggregates.from_item(aggregates),
                 "errors": tuple(RowError(**error) for error in item["errors"]),
+                "past": tuple(_state_change(**change) for change in item.get("past", ())),
             }
         )
 
@@ -238,6 +289,10 @@ class FileRecord:
         aggregates = item["aggregates"]
         brief = aggregates and {**aggregates, **LONG_LISTS}
         return cls.from_item({**item, "errors": [], "sensors": None, "aggregates": brief})
+
+
+def _state_change(time: str, status: str, message: str | None) -> StateChange:
+    return StateChange(time, Status(status), message)
 
 
 def object_key(file_id: str) -> str:

@@ -13,6 +13,8 @@ from aggsvc.ports import CHUNK_BYTES, ObjectInfo, ObjectStore, StoredObject
 CSV = "text/csv"
 NDJSON = "application/x-ndjson"
 COLUMNS = "application/octet-stream"
+# While the engine keeps all cores busy each hop to the disk waits for one: so there are few.
+ENGINE_CHUNK_BYTES = 2 * 1024 * 1024
 
 log = structlog.get_logger()
 
@@ -75,6 +77,10 @@ class FileObjects:
         return self._store.get_object(
             self._bucket, key, byte_range=byte_range, chunk_bytes=chunk_bytes
         )
+
+    def open_start(self, key: str, size: int) -> AbstractAsyncContextManager[StoredObject]:
+        """Open the first bytes of an object, at most so many; raises ObjectNotFound."""
+        return self._store.get_object(self._bucket, key, byte_range=(0, size - 1))
 
     async def remove(self, file_id: str) -> None:
         """Remove all objects of a file that has no record."""

@@ -28,7 +28,7 @@ from aggsvc.model import (
     object_key,
     utc_now,
 )
-from aggsvc.objects import FileObjects, report_key, sensors_key
+from aggsvc.objects import ENGINE_CHUNK_BYTES, FileObjects, report_key, sensors_key
 from aggsvc.sensorstore import SensorStore
 
 if TYPE_CHECKING:
@@ -42,8 +42,7 @@ LOGGED_ERRORS = 20
 PROGRESS_SECONDS = 0.5
 # How often a file is tried that the stores fail while they can write other things.
 MAX_STORE_TRIES = 8
-# While the engine keeps all cores busy each hop to the disk waits for one: so there are few.
-ENGINE_CHUNK_BYTES = 2 * 1024 * 1024
+INTERRUPTED = "the processing was interrupted, and begins anew"
 
 log = structlog.get_logger()
 
@@ -209,7 +208,7 @@ class Processor:
         try:
             now = await self._files.find(attempt.file_id)
             if now is not None and _is_attempt(now, attempt):
-                waiting = now.waiting(attempts=now.attempts - 1)
+                waiting = now.waiting(message or INTERRUPTED, now.attempts - 1)
                 await self._files.save(replace(waiting, message=message))
             self._unnoted.pop(attempt.file_id, None)
         except ConditionFailed as error:

@@ -21,6 +21,7 @@ from aggsvc.objects import FileObjects
 from aggsvc.ports import JobQueue, MetadataTable
 
 STATE = "state"
+CRASHED = "the service ended while the file was processed, which begins anew"
 ID_BYTES = 16
 OWNER_BYTES = 4
 
@@ -112,7 +113,7 @@ class Recovery:
         """
         found = [record async for record in self._files.each(Status.PROCESSING)]
         most = self._max_attempts - (len(found) > 1)
-        waiting = [one.waiting(attempts=min(one.attempts, most)) for one in found]
+        waiting = [one.waiting(CRASHED, min(one.attempts, most)) for one in found]
         saved = await asyncio.gather(*map(self._files.save, waiting), return_exceptions=True)
         for error in saved:
             # One that was deleted meanwhile, as it may be while this is tried again, is no loss.

@@ -7,19 +7,24 @@ done off the loop, when it is first needed.
 import asyncio
 import zlib
 from base64 import b64decode, b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from aggsvc.errors import Busy
 from aggsvc.model import FileRecord, SensorStatistics
 from aggsvc.objects import FileObjects
 
 if TYPE_CHECKING:
     from aggsvc.engine.sensors import SensorTable
 
+T = TypeVar("T")
+
 # Far less than an item's 400 KB: the table keeps its items in memory and reads all at each start.
 SENSORS_INLINE_BYTES = 32 * 1024
+MAX_LISTS = 4
 ENGINE = "aggsvc.engine.sensors"
 
 
@@ -43,6 +48,7 @@ class SensorStore:
         # An object of 2,000,000 sensors is 150 MB and more as long as its rows are looked for: one
         # reader at a time bounds the memory, however many ask.
         self._turn = asyncio.Semaphore(1)
+        self._lists = 0
         self._is_engine_loaded = False
 
     async def keep(self, record: FileRecord, table: "SensorTable", key: str) -> FileRecord:
@@ -52,37 +58,80 @@ class SensorStore:
         await self._objects.put_sensors(key, _chunks(table))
         return replace(record, sensors_key=key)
 
-    async def rows(self, record: FileRecord, sort: str, offset: int, limit: int) -> SensorRows:
-        """As SensorTable.rows; none where the file came to no aggregates."""
+    async def rows(
+        self, record: FileRecord, search: str, sort: str, offset: int, limit: int
+    ) -> SensorRows:
+        """As SensorTable.rows of those found; none where the file came to no aggregates."""
+
+        def rows(table: "SensorTable") -> SensorRows:
+            found = table.matching(search) if search else table
+            return SensorRows(found.rows(sort, offset, limit), len(found))
+
+        if search and record.sensors_key is None:  # which machine code does, that may have to load
+            return await asyncio.to_thread(lambda: rows(_table(record.sensors)))
+        return await self._ask(record, rows)
+
+    @asynccontextmanager
+    async def open_pages(
+        self, record: FileRecord, search: str, sort: str, size: int
+    ) -> AsyncIterator[AsyncIterator[list[SensorStatistics]]]:
+        """All that are found, in order, `size` at a time; raises InvalidRequest and Busy.
+
+        Their table stays in memory as long as they are taken, so few may take some at a time.
+        """
+
+        def table() -> "SensorTable":
+            every = _engine().decode(data) if data is not None else _table(record.sensors)
+            found = every.matching(search) if search else every
+            found.rows(sort, limit=0)
+            return found
+
+        async def pages() -> AsyncIterator[list[SensorStatistics]]:
+            for offset in range(0, len(found), size):
+                yield await asyncio.to_thread(found.rows, sort, offset, size)
+
+        if self._lists >= MAX_LISTS:
+            raise Busy(f"as many lists of sensors are sent as may ({MAX_LISTS}); try again later")
+        self._lists += 1
+        try:
+            async with self._turn:
+                key = record.sensors_key
+                data = None if key is None else await self._objects.read(key)
+                found = await asyncio.to_thread(table)
+            yield pages()
+        finally:
+            self._lists -= 1
+
+    async def has(self, record: FileRecord, sensor_id: str) -> bool:
+        """Whether the file has readings of that sensor."""
+        return await self._ask(record, lambda table: table.find(sensor_id) is not None)
+
+    async def _ask(self, record: FileRecord, question: "Callable[[SensorTable], T]") -> T:
         if not self._is_engine_loaded:
             await asyncio.to_thread(import_module, ENGINE)
             self._is_engine_loaded = True
         if record.sensors_key is None:
-            return _rows(_unpacked(record.sensors), sort, offset, limit)
+            return question(_table(record.sensors))
         async with self._turn:
             data = await self._objects.read(record.sensors_key)
-            return await asyncio.to_thread(_rows, data, sort, offset, limit)
+            return await asyncio.to_thread(lambda: question(_engine().decode(data)))
 
 
 def _packed(table: "SensorTable") -> str:
     return b64encode(zlib.compress(b"".join(table.encode()), level=1)).decode()
 
 
-def _unpacked(sensors: str | None) -> bytes:
+def _table(sensors: str | None) -> "SensorTable":
+    """The table that a record holds itself."""
     if sensors is None:
-        return b"".join(_engine().empty().encode())
-    return zlib.decompress(b64decode(sensors))
+        return _engine().empty()
+    return _engine().decode(bytearray(zlib.decompress(b64decode(sensors))))
 
 
 def _engine() -> "type[SensorTable]":
     from aggsvc.engine.sensors import SensorTable  # noqa: PLC0415 - see above
 
     return SensorTable
-
-
-def _rows(data: bytes | bytearray, sort: str, offset: int, limit: int) -> SensorRows:
-    table = _engine().decode(data)
-    return SensorRows(table.rows(sort, offset, limit), len(table))
 
 
 def _base64_bytes(table: "SensorTable") -> int:

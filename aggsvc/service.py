@@ -2,11 +2,10 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence, Set
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
-    aclosing,
     asynccontextmanager,
 )
 from dataclasses import dataclass, replace
@@ -15,18 +14,23 @@ import orjson
 import structlog
 
 from aggsvc.digest import Digest
-from aggsvc.errors import Conflict, InvalidRequest, KeyReused
+from aggsvc.engine.excerpt import EXCERPT_BYTES, Excerpt, excerpt
+from aggsvc.errors import (
+    Conflict,
+    FileRejected,
+    InvalidParameter,
+    InvalidUpload,
+    KeyReused,
+    NotFound,
+)
 from aggsvc.events import Event, EventHub, FileDeleted, FileEvent, Subscription
 from aggsvc.filetable import FileTable, RecordPage
 from aggsvc.idempotency import IdempotencyKeys
-from aggsvc.model import FileRecord, Job, SensorStatistics, Status, utc_now
+from aggsvc.model import Aggregates, FileRecord, Job, SensorStatistics, Status, utc_now
 from aggsvc.objects import FileObjects
 from aggsvc.ports import FILES_SCHEMA, JobQueue, StoredObject
-from aggsvc.sensorstore import SensorRows, SensorStore
-
-Sensors = list[SensorStatistics]
-# Sensors read at a time where all are asked for: 10 MB of them.
-SENSORS_A_TURN = 20_000
+from aggsvc.sensorstore import SensorStore
+from aggsvc.series import SeriesReader, chosen
 
 # What a listing of files can be sorted by.
 FILE_SORTS = (FILES_SCHEMA.order, FILES_SCHEMA.status, *FILES_SCHEMA.sorts)
@@ -34,12 +38,33 @@ FILE_SORTS = (FILES_SCHEMA.order, FILES_SCHEMA.status, *FILES_SCHEMA.sorts)
 log = structlog.get_logger()
 
 
+# Sensors that are told together where all are.
+LISTED_AT_A_TIME = 2_000
+
+
 @dataclass(frozen=True, slots=True)
 class SensorPage:
-    """One page of a file's sensors; cursor is None on the last."""
+    """One page of a file's sensors; cursor is None on the last, and `before` on the first.
+
+    It begins `offset` sensors behind the first of the `sensor_count` there are, or were found.
+    """
 
     items: list[SensorStatistics]
     cursor: str | None
+    before: str | None
+    offset: int
+    sensor_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The statistics of a file's readings of one sensor (None: of any), from `first` to `end`."""
+
+    file_id: str
+    sensor_id: str | None
+    first: str | None
+    end: str | None
+    aggregates: Aggregates
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +87,10 @@ class Service:
         new_file_id: Callable[[], str],
         *,
         keys: IdempotencyKeys,
+        series: SeriesReader,
     ) -> None:
         self._keys = keys
+        self._series = series
         self._new_file_id = new_file_id
         self._objects = objects
         self._sensors = SensorStore(objects)
@@ -74,7 +101,7 @@ class Service:
     async def submit(self, filename: str, data: AsyncIterable[bytes]) -> FileRecord:
         """Keep an upload durably and queue it; on any error nothing of it is left.
 
-        Raises InvalidRequest for an upload of zero bytes, and whatever `data` raises.
+        Raises InvalidUpload for an upload of zero bytes, and whatever `data` raises.
         """
         return await self._accept(filename, data)
 
@@ -110,7 +137,8 @@ class Service:
         if await upload.sha256() != made.sha256:
             raise KeyReused(
                 f"the Idempotency-Key belongs to the file {made.file_id}, which has other bytes; "
-                "send these with a key of their own"
+                "send these with a key of their own",
+                "Idempotency-Key",
             )
         record = await self._files.find(made.file_id)
         if record is None:
@@ -185,42 +213,73 @@ class Service:
         async with self._objects.open(record.errors_key) as report:
             yield report.chunks
 
+    async def excerpt(self, record: FileRecord, lines: Set[int]) -> Excerpt:
+        """The fields of those records that stand on these lines, near the start of the upload."""
+        is_cut = record.size_bytes > EXCERPT_BYTES
+        try:
+            async with self._objects.open_start(record.object_key, EXCERPT_BYTES) as upload:
+                return await excerpt(upload.chunks, lines, is_cut=is_cut)
+        except (FileRejected, NotFound):
+            return Excerpt()
+
     async def sensors(
-        self, file_id: str, *, sort: str = "", limit: int = 50, cursor: str | None = None
+        self,
+        file_id: str,
+        *,
+        search: str = "",
+        sort: str = "",
+        limit: int = 50,
+        cursor: str | None = None,
     ) -> SensorPage:
         """One page of a file's sensors, by id unless sorted (see SensorTable.rows).
 
-        Raises NotFound, InvalidRequest, and Conflict while the file is moving, or where it was
+        `search` keeps those whose ids contain the text, whatever its case.
+
+        Raises NotFound, InvalidParameter, and Conflict while the file is moving, or where it was
         processed again since the cursor was given.
         """
         record = await self._files.get(file_id)
         _require_end(record)
-        offset = _open_cursor(cursor, record, sort) if cursor is not None else 0
-        found = await self._sensors.rows(record, sort, offset, limit)
+        listing = [record.file_id, sort, *([search] if search else [])]
+        offset = _open_cursor(cursor, record, listing) if cursor is not None else 0
+        found = await self._sensors.rows(record, search, sort, offset, limit)
         end = offset + limit
         more = end < found.sensor_count
-        return SensorPage(found.rows, _cursor(record, sort, end) if more else None)
+        following = _cursor(record, listing, end) if more else None
+        before = _cursor(record, listing, max(0, offset - limit)) if offset else None
+        return SensorPage(found.rows, following, before, offset, found.sensor_count)
 
     @asynccontextmanager
     async def open_sensors(
-        self, record: FileRecord, sort: str = ""
-    ) -> AsyncIterator[AsyncIterator[Sensors]]:
-        """Every sensor of a file, page after page; raises as sensors does.
-
-        Only a page at a time is kept in memory. The next page of a file that was deleted or
-        processed again meanwhile raises NotFound, so that all pages are of one result.
-        """
+        self, record: FileRecord, *, search: str = "", sort: str = ""
+    ) -> AsyncIterator[AsyncIterator[Sequence[SensorStatistics]]]:
+        """All sensors of a file, in lists of some; raises as `sensors` does, and Busy."""
         _require_end(record)
-        first = await self._sensors.rows(record, sort, 0, SENSORS_A_TURN)
-        async with aclosing(self._pages(record, sort, first)) as pages:
+        async with self._sensors.open_pages(record, search, sort, LISTED_AT_A_TIME) as pages:
             yield pages
 
-    async def _pages(
-        self, record: FileRecord, sort: str, found: SensorRows
-    ) -> AsyncGenerator[Sensors]:
-        yield found.rows
-        for offset in range(SENSORS_A_TURN, found.sensor_count, SENSORS_A_TURN):
-            yield (await self._sensors.rows(record, sort, offset, SENSORS_A_TURN)).rows
+    async def series(
+        self,
+        file_id: str,
+        *,
+        sensor_id: str | None = None,
+        first: str | None = None,
+        end: str | None = None,
+    ) -> Series:
+        """The statistics of readings of one sensor, or of a stretch of time, or both.
+
+        The stretch is from `first` up to, not including, `end`. What the record does not have is
+        read again from the upload. Raises NotFound, also for a sensor that the file does not have,
+        InvalidParameter, Conflict while the file is moving, and Busy.
+        """
+        choice = chosen(sensor_id, first, end)
+        record = await self._files.get(file_id)
+        if not record.status.is_final:
+            raise Conflict(f"the file is {record.status}; its readings are known when it is done")
+        if sensor_id is not None and not await self._sensors.has(record, sensor_id):
+            raise NotFound(f"the file has no readings of a sensor {sensor_id[:80]!r}")
+        aggregates = await self._series.read(record, choice)
+        return Series(file_id, sensor_id, first, end, aggregates)
 
     async def delete(self, file_id: str) -> None:
         """Remove the record, then the objects; raises NotFound.
@@ -239,7 +298,7 @@ class Service:
         record = await self._files.get(file_id)
         if not record.status.is_final:
             raise Conflict(f"the file is {record.status}; it can be reprocessed when it is done")
-        waiting = await self._files.save(record.waiting())
+        waiting = await self._files.save(record.waiting("to be processed again"))
         await self._queue.send(_job(file_id))
         await self._objects.remove_objects(*record.report_keys)
         log.info(
@@ -289,24 +348,24 @@ def _require_end(record: FileRecord) -> None:
         raise Conflict(f"the file is {record.status}; its sensors are known when it is done")
 
 
-def _cursor(record: FileRecord, sort: str, offset: int) -> str:
-    mark = [[record.file_id, sort], record.version, offset]
+def _cursor(record: FileRecord, listing: list[str], offset: int) -> str:
+    mark = [listing, record.version, offset]
     return base64.urlsafe_b64encode(orjson.dumps(mark)).decode().rstrip("=")
 
 
-def _open_cursor(cursor: str, record: FileRecord, sort: str) -> int:
+def _open_cursor(cursor: str, record: FileRecord, listing: list[str]) -> int:
     """The offset that the cursor marks in this listing of this result."""
     try:
-        listing, version, offset = orjson.loads(
+        marked, version, offset = orjson.loads(
             base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         )
-        sound = listing == [record.file_id, sort] and type(offset) is int and offset >= 0
+        sound = marked == listing and type(offset) is int and offset >= 0
     except (ValueError, TypeError):
         sound = False
     if not sound:
-        raise InvalidRequest("the cursor is not one of this listing; begin without one")
+        raise InvalidParameter("the cursor is not one of this listing; begin without one", "cursor")
     if version != record.version:
-        raise Conflict("the file was processed again since; begin without a cursor")
+        raise Conflict("the file was processed again since; begin without a cursor", "cursor")
     return int(offset)
 
 
@@ -324,7 +383,7 @@ class _Upload:
             await self._digest.update(chunk)
             yield chunk
         if size == 0:
-            raise InvalidRequest("the file is empty; send a CSV file with at least a header")
+            raise InvalidUpload("the file is empty; send a CSV file with at least a header", "file")
 
     async def sha256(self) -> str:
         return await self._digest.hexdigest()

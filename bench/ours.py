@@ -11,7 +11,7 @@ import aiofiles
 from aggsvc.engine import Engine, load_engine
 from aggsvc.engine.sensors import SensorTable
 from aggsvc.model import Aggregates
-from aggsvc.processor import ENGINE_CHUNK_BYTES
+from aggsvc.objects import ENGINE_CHUNK_BYTES
 from aggsvc.server import SWITCH_SECONDS
 from bench.task import Answers, Task, measure
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 import orjson
 from sortedcontainers import SortedList
 
-from aggsvc.errors import ConditionFailed, InvalidRequest, ItemTooLarge
+from aggsvc.errors import ConditionFailed, InvalidParameter, InvalidRequest, ItemTooLarge
 from aggsvc.ports import Item, ItemPage, TableSchema
 from mocks.files import Files
 from mocks.journal import Journal
@@ -412,14 +412,14 @@ def _cursor(listing: list[Any], mark: list[Any]) -> str:
 
 
 def _open_cursor(cursor: str, listing: list[Any], types: list[type]) -> list[Any]:
-    """What the cursor marks; raises InvalidRequest if it is none of this listing."""
+    """What the cursor marks; raises InvalidParameter if it is none of this listing."""
     try:
         of, mark = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         sound = of == listing and all(map(isinstance, mark, types)) and len(mark) == len(types)
     except (ValueError, TypeError):
         sound = False
     if not sound:
-        raise InvalidRequest("the cursor is not one of this listing; begin without one")
+        raise InvalidParameter("the cursor is not one of this listing; begin without one", "cursor")
     return list(mark)
 
 

@@ -25,6 +25,7 @@ from aggsvc.objects import FileObjects
 from aggsvc.ports import JobQueue, MetadataTable, ObjectStore
 from aggsvc.processor import Processor, ProcessorLimits
 from aggsvc.recovery import Recovery
+from aggsvc.series import SeriesReader
 from aggsvc.service import Service
 from aggsvc.settings import Settings
 
@@ -177,7 +178,11 @@ async def opened_parts(
             opened.queue,
             events,
             files,
-            Service(file_objects, files, opened.queue, events, recovery.new_file_id, keys=keys),
+            Service(
+                *(file_objects, files, opened.queue, events, recovery.new_file_id),
+                keys=keys,
+                series=SeriesReader(file_objects, engine),
+            ),
             Processor(file_objects, files, engine, limits),
             recovery,
             keys,

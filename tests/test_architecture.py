@@ -13,7 +13,7 @@ ANYONE = {"aggsvc.model", "aggsvc.errors"}
 EVERYTHING = {"*"}
 
 # What each room may import besides itself, model and errors. A room is a folder of FOLDERS or a
-# module of aggsvc; filetable, objects and sensorstore are what service and processor share.
+# module of aggsvc; filetable, objects, sensorstore and series are what service and processor share.
 MAY_IMPORT = {
     "aggsvc": set(),
     "aggsvc.model": set(),
@@ -38,16 +38,19 @@ MAY_IMPORT = {
         "aggsvc.objects",
         "aggsvc.sensorstore",
     },
+    "aggsvc.series": {"aggsvc.engine", "aggsvc.objects"},
     "aggsvc.workers": {"aggsvc.ports", "aggsvc.processor"},
     "aggsvc.idempotency": {"aggsvc.ports"},
     "aggsvc.service": {
         "aggsvc.digest",
         "aggsvc.ports",
+        "aggsvc.engine",
         "aggsvc.events",
         "aggsvc.filetable",
         "aggsvc.idempotency",
         "aggsvc.objects",
         "aggsvc.sensorstore",
+        "aggsvc.series",
     },
     "aggsvc.recovery": {"aggsvc.ports", "aggsvc.filetable", "aggsvc.objects"},
     "aggsvc.health": {
@@ -114,6 +117,7 @@ WITHOUT_AIOHTTP = {
     "aggsvc.processor",
     "aggsvc.recovery",
     "aggsvc.sensorstore",
+    "aggsvc.series",
     "aggsvc.service",
     "aggsvc.tokens",
     "aggsvc.workers",

@@ -260,7 +260,11 @@ async def test_an_unavailable_store_gives_the_file_back_uncounted(settings: Sett
         sent = await parts.submit(LONG)
         with pytest.raises(StoreUnavailable):
             await parts.processor.process(Job(sent.file_id))
-        assert_as_if_never_begun(await parts.files.get(sent.file_id))
+        waiting = await parts.files.get(sent.file_id)
+        assert_as_if_never_begun(waiting)
+        told = [change.status for change in waiting.history]
+        assert told == [Status.UPLOADED, Status.PROCESSING, Status.UPLOADED]
+        assert waiting.history[-1].message == waiting.message
         assert parts.on_disk() == [f"{sent.file_id}%2Fupload.csv"]
 
 

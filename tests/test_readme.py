@@ -25,13 +25,13 @@ from aggsvc.engine import load_engine
 from aggsvc.engine.aggregate import Outcome
 from aggsvc.engine.fields import read_timestamp
 from aggsvc.errors import FileRejected
+from aggsvc.http.kinds import KINDS
 from aggsvc.model import Progress, RowError
 from aggsvc.settings import CLIENT_NAMES, Settings
 from cli.main import ExitStatus, cli
 from tests.machine import program
 
-# The examples go on from each other, in one process.
-pytestmark = [pytest.mark.timeout(30), pytest.mark.xdist_group("readme")]
+pytestmark = pytest.mark.timeout(30)
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -304,9 +304,20 @@ def test_every_route_is_in_the_table_of_calls() -> None:
 def test_every_route_has_an_example(route: Any) -> None:
     """Each call is shown with a curl command that succeeds."""
     path = re.escape(route.path).replace(r"\{file_id\}", r"(?:\$ID|[0-9a-f]{32})")
+    path = path.replace(r"\{name\}", "[a-z-]+")
     ends = re.compile(re.escape(BASE) + path + r"(?=$|[\s'\"?)])")
     commands = [example.command for example in EXAMPLES if ends.search(example.command)]
     assert any(method_of(command) == route.method for command in commands)
+
+
+def test_every_kind_of_problem_is_in_the_table_of_refusals() -> None:
+    """The table is the service's own: type, status and when."""
+    shown = [[code(type_), int(status), when] for type_, status, when in refusals()]
+    assert shown == [[kind.type, kind.status, kind.when] for kind in KINDS.values()]
+
+
+def refusals() -> list[list[str]]:
+    return table(README, "type", "status", "when")
 
 
 def method_of(curl: str) -> str:

@@ -39,15 +39,15 @@ async def test_a_table_is_in_the_record_as_long_as_it_fits(over: int, parts: Par
     assert (record.sensors is None) == bool(over)
     assert len(record.sensors or "") <= SENSORS_INLINE_BYTES
     assert record.sensors_key == (KEY if over else None)
-    assert (await store.rows(record, "", 0, 9)).rows == table.rows()
+    assert (await store.rows(record, "", "", 0, 9)).rows == table.rows()
 
 
 async def test_a_record_of_no_sensors_has_none_but_knows_its_sorts(parts: Parts) -> None:
     store = SensorStore(FileObjects(parts.objects, BUCKET))
-    found = await store.rows(RECORD, "-row_count", 0, 9)
+    found = await store.rows(RECORD, "", "-row_count", 0, 9)
     assert (found.rows, found.sensor_count) == ([], 0)
     with pytest.raises(InvalidRequest):
-        await store.rows(RECORD, "name", 0, 9)
+        await store.rows(RECORD, "", "name", 0, 9)
 
 
 class Counting(Through):
@@ -71,7 +71,7 @@ async def test_however_many_ask_one_object_is_read_at_a_time(settings: Settings)
     async with opened_parts(settings, objects=Counting) as parts:
         store = SensorStore(FileObjects(parts.objects, BUCKET))
         record = await store.keep(RECORD, table_of_many(1_000), KEY)
-        pages = await asyncio.gather(*(store.rows(record, "", n, 1) for n in range(8)))
+        pages = await asyncio.gather(*(store.rows(record, "", "", n, 1) for n in range(8)))
         assert [page.rows[0].sensor_id for page in pages] == [f"sensor-{n:07}" for n in range(8)]
         assert parts.objects.most == 1
 
@@ -84,22 +84,25 @@ async def test_an_object_that_is_damaged_is_told(parts: Parts) -> None:
     record = await SensorStore(objects).keep(RECORD, table_of_many(1_000), KEY)
     await objects.put_sensors(KEY, half())
     with pytest.raises(StoreUnavailable, match="damaged"):
-        await SensorStore(objects).rows(record, "", 0, 9)
+        await SensorStore(objects).rows(record, "", "", 0, 9)
 
 
-@pytest.mark.alone
 async def test_a_million_sensors_are_kept_and_paged_without_holding_the_loop(parts: Parts) -> None:
     store, table = SensorStore(FileObjects(parts.objects, BUCKET)), table_of_many(1_000_000)
     held: list[float] = []
     watching = asyncio.create_task(longest_hold(held))
     record = await store.keep(RECORD, table, KEY)
     began = time.perf_counter()
-    found = await store.rows(record, "-mean_value", 500_000, 1_000)
+    found = await store.rows(record, "", "-mean_value", 500_000, 1_000)
+    searched = await store.rows(record, "OR-00000", "-mean_value", 50, 1_000)
     took = time.perf_counter() - began
     watching.cancel()
     with suppress(asyncio.CancelledError):
         await watching
     assert found.sensor_count == 1_000_000
     assert found.rows == table.rows("-mean_value", 500_000, 1_000)
+    assert searched.sensor_count == 100
+    assert len(searched.rows) == 50
+    assert await store.has(record, "sensor-0999999")
     assert max(held) < HELD_SECONDS
     assert took < 2

@@ -2,18 +2,30 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, make_dataclass
-from typing import Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, Self, get_type_hints
 
-from aggsvc.api.views import KEPT_NOT_SHOWN
-from aggsvc.model import LONG_LISTS, Aggregates, FileRecord, SensorStatistics
+from pydantic import Field
+
+from aggsvc.api.views import KEPT_NOT_SHOWN, OF_ALL_READINGS
+from aggsvc.http.kinds import ProblemKind
+from aggsvc.model import (
+    LONG_LISTS,
+    Aggregates,
+    FileRecord,
+    Histogram,
+    SensorStatistics,
+    StateChange,
+    TimeSeries,
+)
 
 
 def without(
     model: Any, name: str, doc: str, left_out: Collection[str], changed: Mapping[str, Any]
 ) -> Any:
-    """A type like the model, without some members, and with others changed."""
+    """A type like the model, without some members, and with others changed or added."""
     hints = {**get_type_hints(model), **changed}
-    shown = [(each.name, hints[each.name]) for each in fields(model) if each.name not in left_out]
+    names = dict.fromkeys([*(each.name for each in fields(model)), *changed])
+    shown = [(each, hints[each]) for each in names if each not in left_out]
     return make_dataclass(name, shown, namespace={"__doc__": doc}, frozen=True)
 
 
@@ -28,9 +40,10 @@ File = without(
     FileRecord,
     "File",
     "What is known of one upload. Times are RFC 3339 UTC; `aggregates` is null until the file is "
-    "done; `errors` are the first 100 row errors; `message` says why a file failed as a whole.",
+    "done; `errors` are the first 100 row errors; `message` says why a file failed as a whole; "
+    "`history` are the last 20 of its states.",
     KEPT_NOT_SHOWN,
-    {},
+    {"history": tuple[StateChange, ...]},
 )
 ListedAggregates = without(
     Aggregates,
@@ -57,3 +70,45 @@ class Alive:
     """The process answers."""
 
     status: Literal["ok"] = "ok"
+
+
+Statistics = without(
+    Aggregates,
+    "Statistics",
+    "The statistics of some readings; what has no meaning without any is null.",
+    OF_ALL_READINGS,
+    {},
+)
+
+
+SERIES_MEMBERS: tuple[tuple[str, Any], ...] = (
+    ("file_id", str),
+    ("sensor_id", str | None),
+    ("from_", Annotated[str | None, Field(serialization_alias="from")]),
+    ("to", str | None),
+    ("statistics", Statistics),
+    ("time_series", TimeSeries | None),
+    ("histogram", Histogram | None),
+)
+Series = make_dataclass(
+    "Series",
+    SERIES_MEMBERS,
+    namespace={"__doc__": "Readings of a file: those of a sensor, of a stretch of time, or both."},
+    frozen=True,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemType:
+    """A kind of problem: when it is answered, and what its client is to do."""
+
+    type: str
+    title: str
+    status: int
+    when: str
+    cure: str
+
+    @classmethod
+    def of(cls, kind: ProblemKind) -> Self:
+        """The kind as it is shown."""
+        return cls(kind.type, kind.title, kind.status, kind.when, kind.cure)

@@ -3,22 +3,30 @@
 from http import HTTPStatus
 from typing import Any
 
-from aggsvc.api.answers import Alive, File, FilePage, SensorPage
+from aggsvc.api.answers import Alive, File, FilePage, ProblemType, SensorPage, Series
 from aggsvc.api.parameters import (
     CURSOR,
     ERRORS_FORMAT,
+    ERRORS_REASON,
     FILE_ID,
     FILE_LIMIT,
     FILE_SORT,
+    FROM,
     IDEMPOTENCY_KEY,
+    PROBLEM_NAME,
     SEARCH,
+    SENSOR,
     SENSOR_LIMIT,
+    SENSOR_SEARCH,
     SENSOR_SORT,
     SENSORS_FORMAT,
     STATUS,
+    TO,
 )
 from aggsvc.errors import (
+    Busy,
     Conflict,
+    InvalidUpload,
     KeyReused,
     NotAcceptable,
     NotFound,
@@ -62,7 +70,7 @@ SUBMIT_FILE = Operation(
         ),
     ),
     (IDEMPOTENCY_KEY,),
-    (Conflict, KeyReused, StoreFull, TooLarge, TooSlow, UnknownExpectation),
+    (Conflict, InvalidUpload, KeyReused, StoreFull, TooLarge, TooSlow, UnknownExpectation),
     "One file a request, as the multipart field `file`, neither compressed nor encoded. Other "
     "fields are read past. With `Expect: 100-continue` an upload is refused before its body is "
     "sent.",
@@ -99,7 +107,7 @@ GET_ERRORS = Operation(
             (ATTACHMENT,),
         ),
     ),
-    (FILE_ID, ERRORS_FORMAT),
+    (FILE_ID, ERRORS_FORMAT, ERRORS_REASON),
     (NotFound, Conflict, NotAcceptable),
 )
 GET_SENSORS = Operation(
@@ -110,11 +118,21 @@ GET_SENSORS = Operation(
             OK,
             "One page of sensors; or each sensor in JSON a line, or a row of CSV.",
             {JSON: SensorPage, NDJSON: str, CSV: str},
+            (Header(ATTACHMENT.name, ATTACHMENT.description, required=False),),
         ),
     ),
-    (FILE_ID, SENSORS_FORMAT, SENSOR_SORT, SENSOR_LIMIT, CURSOR),
-    (NotFound, Conflict, NotAcceptable),
+    (FILE_ID, SENSORS_FORMAT, SENSOR_SEARCH, SENSOR_SORT, SENSOR_LIMIT, CURSOR),
+    (NotFound, Conflict, NotAcceptable, Busy),
     "Equal ones go by `sensor_id`, in the order of its UTF-8 bytes.",
+)
+GET_SERIES = Operation(
+    "results",
+    "Read a sensor's series, or a stretch of time",
+    (Answer(OK, "The chosen readings, by time and by value.", {JSON: Series}),),
+    (FILE_ID, SENSOR, FROM, TO),
+    (NotFound, Conflict, Busy),
+    "All readings' series is in the record; any other is read again from the upload, two files at "
+    "a time. Its buckets are the finest that its stretch of time allows.",
 )
 GET_CONTENT = Operation(
     "files",
@@ -194,4 +212,11 @@ OPENAPI = Operation(
         ),
         Answer(HTTPStatus.NOT_MODIFIED, "It is still the one that `If-None-Match` names."),
     ),
+)
+GET_PROBLEM = Operation(
+    "service",
+    "Ask what a problem's type means",
+    (Answer(OK, "When it is answered, and what to do then.", {JSON: ProblemType}),),
+    (PROBLEM_NAME,),
+    (NotFound,),
 )

@@ -8,11 +8,12 @@ from urllib.parse import quote
 import structlog
 from aiohttp import web
 
-from aggsvc.errors import AggsvcError, InvalidRequest, NotAcceptable, RangeNotSatisfiable
+from aggsvc.errors import AggsvcError, InvalidParameter, NotAcceptable, RangeNotSatisfiable
 from aggsvc.http.accept import best_media_type
 from aggsvc.http.answer_headers import ATTACHMENT_POLICY
 from aggsvc.http.compression import compress_stream, vary
 from aggsvc.http.conditional import has_already, not_modified, strong_tag
+from aggsvc.http.kinds import kind_of
 from aggsvc.http.operations import Parameter
 from aggsvc.http.problems import problem
 from aggsvc.http.ranges import asked_range
@@ -32,7 +33,7 @@ log = structlog.get_logger()
 def wanted_format(request: web.Request, parameter: Parameter[str], *offered: str) -> str:
     """The one of these formats that the parameter asks for, else the field Accept.
 
-    Raises InvalidRequest and NotAcceptable.
+    Raises InvalidParameter and NotAcceptable.
     """
     given = parameter.of(request)
     if given:
@@ -72,7 +73,7 @@ async def send_list(
 
 
 def _no_such_range(error: RangeNotSatisfiable) -> web.Response:
-    answer = problem(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, str(error))
+    answer = problem(kind_of(type(error)), str(error), "Range")
     answer.headers["Content-Range"] = f"bytes */{error.size}"
     return answer
 
@@ -122,6 +123,9 @@ async def _stream(
 
 
 def refuse_pages(request: web.Request, wanted: str) -> None:
-    """Raise InvalidRequest where a page is asked for of what comes whole."""
-    if "limit" in request.query or "cursor" in request.query:
-        raise InvalidRequest(f"{wanted} gives all sensors; limit and cursor are for format=json")
+    """Raise InvalidParameter where a page is asked for of what comes whole."""
+    for name in ("limit", "cursor"):
+        if name in request.query:
+            raise InvalidParameter(
+                f"{wanted} gives all sensors; limit and cursor are for format=json", name
+            )

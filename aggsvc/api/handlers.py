@@ -4,6 +4,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
+from aggsvc.api.answers import ProblemType
 from aggsvc.api.downloads import (
     ASK_AGAIN,
     refuse_pages,
@@ -15,29 +16,39 @@ from aggsvc.api.openapi import DOCUMENT
 from aggsvc.api.parameters import (
     CURSOR,
     ERRORS_FORMAT,
+    ERRORS_REASON,
     FILE_ID,
     FILE_LIMIT,
     FILE_SORT,
+    FROM,
     IDEMPOTENCY_KEY,
+    PROBLEM_NAME,
     SEARCH,
+    SENSOR,
     SENSOR_LIMIT,
+    SENSOR_SEARCH,
     SENSOR_SORT,
     SENSORS_FORMAT,
     STATUS,
+    TO,
 )
 from aggsvc.api.views import (
     errors_as_csv,
+    errors_of,
     json_response,
     listed_view,
     record_view,
     sensors_as_csv,
     sensors_as_lines,
+    series_view,
     to_json,
 )
 from aggsvc.health import HealthSummary
 from aggsvc.http.access import may_know
 from aggsvc.http.compression import vary
 from aggsvc.http.conditional import has_already, not_modified, weak_tag
+from aggsvc.http.hangups import while_connected
+from aggsvc.http.kinds import KINDS
 from aggsvc.http.uploads import open_upload
 from aggsvc.keys import ADMISSION, EVENT_STREAMS, HEALTH, SERVICE
 from aggsvc.model import Status
@@ -83,8 +94,10 @@ async def get_errors(request: web.Request) -> web.StreamResponse:
     """GET /files/{file_id}/errors."""
     service = request.app[SERVICE]
     wanted = wanted_format(request, ERRORS_FORMAT, "ndjson", "csv")
+    reason = ERRORS_REASON.of(request)
     record = await service.get(FILE_ID.of(request))
-    async with service.open_errors(record) as lines:
+    async with service.open_errors(record) as found:
+        lines = found if reason is None else errors_of(reason, found)
         rows = errors_as_csv(lines) if wanted == "csv" else lines
         return await send_list(request, rows, f"{record.filename}.errors", wanted)
 
@@ -96,8 +109,9 @@ async def get_sensors(request: web.Request) -> web.StreamResponse:
         return await _sensor_page(request)
     refuse_pages(request, wanted)
     service = request.app[SERVICE]
+    search, sort = SENSOR_SEARCH.of(request), SENSOR_SORT.of(request)
     record = await service.get(FILE_ID.of(request))
-    async with service.open_sensors(record, SENSOR_SORT.of(request)) as pages:
+    async with service.open_sensors(record, search=search, sort=sort) as pages:
         rows = sensors_as_csv(pages) if wanted == "csv" else sensors_as_lines(pages)
         return await send_list(request, rows, f"{record.filename}.sensors", wanted)
 
@@ -105,6 +119,7 @@ async def get_sensors(request: web.Request) -> web.StreamResponse:
 async def _sensor_page(request: web.Request) -> web.Response:
     page = await request.app[SERVICE].sensors(
         FILE_ID.of(request),
+        search=SENSOR_SEARCH.of(request),
         sort=SENSOR_SORT.of(request),
         limit=SENSOR_LIMIT.of(request),
         cursor=CURSOR.of(request) or None,
@@ -112,6 +127,17 @@ async def _sensor_page(request: web.Request) -> web.Response:
     answer = json_response({"items": page.items, "next_cursor": page.cursor})
     vary(answer, "Accept")
     return answer
+
+
+async def get_series(request: web.Request) -> web.Response:
+    """GET /files/{file_id}/series."""
+    reading = request.app[SERVICE].series(
+        FILE_ID.of(request),
+        sensor_id=SENSOR.of(request),
+        first=FROM.of(request),
+        end=TO.of(request),
+    )
+    return json_response(series_view(await while_connected(request, reading)))
 
 
 async def get_content(request: web.Request) -> web.StreamResponse:
@@ -167,3 +193,11 @@ async def openapi(request: web.Request) -> web.Response:
     else:
         answer.body, answer.content_type = document.body, "application/json"
     return answer
+
+
+async def get_problem(request: web.Request) -> web.Response:
+    """GET /problems/{name}: what the type of a problem means."""
+    kind = KINDS.get(request.match_info[PROBLEM_NAME.name])
+    if kind is None:
+        raise web.HTTPNotFound
+    return json_response(ProblemType.of(kind))

@@ -12,10 +12,18 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 from aggsvc.api.parameters import FILE_ID
-from aggsvc.errors import AggsvcError, InvalidRequest, StoreUnavailable, UnsupportedMedia
+from aggsvc.errors import (
+    AggsvcError,
+    Busy,
+    InvalidParameter,
+    InvalidRequest,
+    StoreUnavailable,
+    UnsupportedMedia,
+)
 from aggsvc.events import FileDeleted, FileEvent, Missed
+from aggsvc.http.kinds import ProblemKind, kind_of
 from aggsvc.http.operations import Answer, Header, Operation, Parameter
-from aggsvc.http.problems import HEADERS, PROBLEM_JSON, Problem, status_of
+from aggsvc.http.problems import HEADERS, PROBLEM_JSON, Problem
 from aggsvc.http.routing import Call
 from aggsvc.http.uploads import FIELD
 from aggsvc.model import RowError
@@ -40,7 +48,9 @@ TAGS = {
 # What any call may be refused with; whose cause is none of ours is a 500.
 REFUSALS: tuple[type[AggsvcError], ...] = (
     InvalidRequest,
+    InvalidParameter,
     UnsupportedMedia,
+    Busy,
     StoreUnavailable,
     AggsvcError,
 )
@@ -109,7 +119,10 @@ class _Schemas:
 
 def _operation(call: Call, calls: list[Call], schemas: _Schemas) -> Json:
     told = call.operation
-    answers = {str(int(each)): _refusal(each, schemas) for each in _refused(told)}
+    answers = {
+        str(int(status)): _refusal(status, kinds, schemas)
+        for status, kinds in _refused(told).items()
+    }
     answers |= {str(int(each.status)): _answer(each, calls, schemas) for each in told.answers}
     described: Json = {
         "operationId": call.name,
@@ -126,14 +139,19 @@ def _operation(call: Call, calls: list[Call], schemas: _Schemas) -> Json:
     return described
 
 
-def _refused(told: Operation) -> set[HTTPStatus]:
-    return {status_of(kind) for kind in (*REFUSALS, *told.refusals)}
+def _refused(told: Operation) -> dict[int, list[ProblemKind]]:
+    """The kinds of problem with which the call may be refused, by their status."""
+    kinds = {kind_of(error) for error in (*REFUSALS, *told.refusals)}
+    by_status: dict[int, list[ProblemKind]] = {}
+    for kind in sorted(kinds, key=lambda kind: kind.name):
+        by_status.setdefault(kind.status, []).append(kind)
+    return by_status
 
 
-def _refusal(status: HTTPStatus, schemas: _Schemas) -> Json:
-    headers = {name: {"schema": {"type": "string"}} for name in HEADERS.get(status, {})}
+def _refusal(status: int, kinds: list[ProblemKind], schemas: _Schemas) -> Json:
+    headers = {name: {"schema": {"type": "string"}} for name in HEADERS.get(HTTPStatus(status), {})}
     return {
-        "description": status.phrase,
+        "description": "\n".join(f"- `{kind.type}`: {kind.when}" for kind in kinds),
         "content": {PROBLEM_JSON: {"schema": schemas.of(Problem)}},
         "headers": headers,
     }

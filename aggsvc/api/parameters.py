@@ -2,6 +2,7 @@
 
 from dataclasses import fields
 
+from aggsvc.http.kinds import KINDS
 from aggsvc.http.operations import Choice, Number, Parameter, Text, one_of, sort_by
 from aggsvc.model import SensorStatistics, Status
 from aggsvc.service import FILE_SORTS
@@ -48,6 +49,10 @@ SENSORS_FORMAT = Parameter(
     "A page as JSON, or all sensors as CSV or JSON lines, without `limit` and `cursor`; if not "
     "given, what `Accept` likes better, JSON first.",
 )
+ERRORS_REASON = Parameter("reason", Text(), None, "Only row errors of this reason.")
+SENSOR_SEARCH = Parameter(
+    "q", Text(), "", "Only sensors whose id contains this text, in upper or lower case."
+)
 SENSOR_SORT = Parameter(
     "sort",
     sort_by(*(each.name for each in fields(SensorStatistics))),
@@ -55,3 +60,13 @@ SENSOR_SORT = Parameter(
     "What to sort by, `-` before it for descending; by `sensor_id` if not given.",
 )
 SENSOR_LIMIT = Parameter("limit", Number(1, 1000), DEFAULT_LIMIT, "How many sensors on a page.")
+SENSOR = Parameter("sensor", Text(), None, "Only readings of this sensor, by its id.")
+FROM = Parameter("from", Text(), None, "Only readings at or after this time, as rows may have it.")
+TO = Parameter("to", Text(), None, "Only readings before this time, as rows may have it.")
+PROBLEM_NAME = Parameter(
+    "name",
+    Choice(tuple(KINDS), "the last part of a problem's type"),
+    "",
+    "The last part of a problem's `type`.",
+    "path",
+)

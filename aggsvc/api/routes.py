@@ -26,6 +26,10 @@ ROUTES = (
         described.GET_SENSORS,
     ),
     Call(
+        *("GET", "/files/{file_id}/series", handlers.get_series, "get_series", READ),
+        described.GET_SERIES,
+    ),
+    Call(
         *("GET", "/files/{file_id}/content", handlers.get_content, "get_content", READ),
         described.GET_CONTENT,
     ),
@@ -41,4 +45,8 @@ ROUTES = (
     Call("GET", "/health", handlers.health, "health", None, described.HEALTH),
     Call("GET", "/health/live", handlers.health_live, "health_live", None, described.HEALTH_LIVE),
     Call("GET", "/openapi.json", handlers.openapi, "openapi", None, described.OPENAPI),
+    Call(
+        *("GET", "/problems/{name}", handlers.get_problem, "get_problem", None),
+        described.GET_PROBLEM,
+    ),
 )

@@ -12,9 +12,18 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from aggsvc.model import LONG_LISTS, FileRecord, SensorStatistics
+from aggsvc.model import LONG_LISTS, Aggregates, FileRecord, SensorStatistics
+from aggsvc.service import Series
 
-KEPT_NOT_SHOWN = ("version", "attempts", "errors_key", "sensors", "sensors_key")
+KEPT_NOT_SHOWN = ("version", "attempts", "errors_key", "sensors", "sensors_key", "past")
+# What a series does not have among its statistics.
+OF_ALL_READINGS = (
+    "sensor_count",
+    "per_sensor_count",
+    "per_sensor_count_truncated",
+    "histogram",
+    "time_series",
+)
 ERROR_COLUMNS = ("row_number", "line_number", "column", "reason", "value")
 SENSOR_COLUMNS = SensorStatistics.__slots__
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -34,18 +43,44 @@ def record_view(record: FileRecord) -> dict[str, Any]:
     """The record as the API shows it."""
     item = record.to_item()
     for name in KEPT_NOT_SHOWN:
-        del item[name]
-    return item
+        item.pop(name, None)
+    return item | {"history": record.history}
 
 
 def listed_view(record: FileRecord) -> dict[str, Any]:
     """The record in a listing: without its errors and the long lists of its aggregates."""
     item = record_view(record)
-    del item["errors"]
+    del item["errors"], item["history"]
     if item["aggregates"] is not None:
         for name in LONG_LISTS:
             del item["aggregates"][name]
     return item
+
+
+def series_view(series: Series) -> dict[str, Any]:
+    """The statistics of some of a file's readings, and which they are."""
+    found = series.aggregates
+    figures = (name for name in Aggregates.__slots__ if name not in OF_ALL_READINGS)
+    return {
+        "file_id": series.file_id,
+        "sensor_id": series.sensor_id,
+        "from": series.first,
+        "to": series.end,
+        "statistics": {name: getattr(found, name) for name in figures},
+        "time_series": found.time_series,
+        "histogram": found.histogram,
+    }
+
+
+async def errors_of(reason: str, lines: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    """Those JSON lines of row errors, in any chunks, that have this reason."""
+    # A quote within a value has a backslash before it, so no value looks like this.
+    mark = b'"reason":' + orjson.dumps(reason)
+    rest = b""
+    async for chunk in lines:
+        *whole, rest = (rest + chunk).split(b"\n")
+        if found := b"".join(line + b"\n" for line in whole if mark in line):
+            yield found
 
 
 async def errors_as_csv(lines: AsyncIterable[bytes]) -> AsyncIterator[bytes]:

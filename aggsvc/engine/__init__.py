@@ -8,6 +8,7 @@ from aggsvc.model import Progress
 
 if TYPE_CHECKING:
     from aggsvc.engine.aggregate import Outcome
+    from aggsvc.engine.choice import Choice
     from aggsvc.engine.row_errors import RowErrors
 
 ErrorSink = Callable[["RowErrors"], Awaitable[None]]
@@ -24,6 +25,7 @@ class Engine(Protocol):
         on_errors: ErrorSink,
         on_progress: ProgressSink,
         max_sensors: int,
+        choice: "Choice" = ...,
     ) -> "Awaitable[Outcome]":
         """Read the whole stream; raises FileRejected where it cannot be read as a whole."""
 

@@ -14,12 +14,14 @@ import numpy as np
 
 from aggsvc.engine import ErrorSink, ProgressSink
 from aggsvc.engine.batch import Batch
+from aggsvc.engine.choice import ALL, Choice
 from aggsvc.engine.lanes import Lane, Reader
 from aggsvc.engine.names import Names
 from aggsvc.engine.records import Block, BlockReader, Buffer, Stretch
 from aggsvc.engine.row_errors import RowErrors
 from aggsvc.engine.rows import Header, read_header
 from aggsvc.engine.sensor_ids import MIN_SLOTS
+from aggsvc.engine.sift import sifting
 from aggsvc.engine.summary import Summary
 from aggsvc.errors import FileRejected
 from aggsvc.model import Progress
@@ -47,11 +49,14 @@ async def aggregate(
     on_progress: ProgressSink,
     max_sensors: int,
     delimiter: str = ",",
+    choice: Choice = ALL,
 ) -> Outcome:
     """Read the whole stream; raises FileRejected where it cannot be read as a whole.
 
     `on_errors` gets the row errors in order, each once; `on_progress` is called after each batch.
+    With a choice the outcome is that of the chosen readings, and no row error is told.
     """
+    lane = lane if choice.is_all else sifting(lane, choice)
     reader = BlockReader(stream, delimiter, lane.cutter)
     header = read_header(await reader.header(), delimiter)
     team = _Team(lane, header)

@@ -13,6 +13,7 @@ from aggsvc.engine.jit import compiled
 WORD = 8
 # Names are sorted by so many words at once, which is all of most; the rest one by one.
 SORTED_WORDS = 3
+ASCII = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,24 @@ class Names:
         _copy(self.text, starts, text, ends)
         return Names(text, ends)
 
+    def containing(self, text: str) -> npt.NDArray[np.intp]:
+        """The places of the names that contain the text, whatever the case of either."""
+        wanted = text.casefold()
+        encoded = np.frombuffer(wanted.encode(errors="surrogatepass"), np.uint8)
+        starts = _occurrences(encoded, _lower(self.text))
+        owners = self._owners(starts)
+        found = np.zeros(len(self), bool)
+        found[owners[starts + len(encoded) <= self.ends[owners]]] = True
+        # Case is no more than that only within ASCII.
+        other = np.unique(self._owners(np.flatnonzero(self.text >= ASCII)))
+        names = self.only(other).encoded()
+        found[other] = [wanted in name.decode().casefold() for name in names]
+        return np.flatnonzero(found)
+
+    def _owners(self, places: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+        """The names in which these places of the text are."""
+        return np.searchsorted(self.ends, places, "right")
+
     def _starts(self) -> npt.NDArray[np.int64]:
         return np.concatenate([np.zeros(1, np.int64), self.ends])[:-1]
 
@@ -77,6 +96,22 @@ class Names:
         for end in self.ends.tolist():
             yield text[start:end]
             start = end
+
+
+def _lower(text: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    is_upper = (text >= ord("A")) & (text <= ord("Z"))
+    return text | (is_upper * np.uint8(ord("a") - ord("A")))
+
+
+def _occurrences(
+    wanted: npt.NDArray[np.uint8], text: npt.NDArray[np.uint8]
+) -> npt.NDArray[np.intp]:
+    """Where the wanted bytes, of which there are some, begin in the text."""
+    last = max(0, len(text) - len(wanted) + 1)
+    starts = np.flatnonzero(text[:last] == wanted[0])
+    for place in range(1, len(wanted)):
+        starts = starts[text[starts + place] == wanted[place]]
+    return starts
 
 
 @compiled

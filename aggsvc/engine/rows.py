@@ -64,11 +64,17 @@ def read_header(record: bytes, delimiter: str = ",") -> Header:
         ) from None
     if "\0" in text:
         raise FileRejected("the header has a NUL byte; is this a CSV file in UTF-8?")
-    (fields,) = _finish(_take(_reader(text + "\n", delimiter), 1))
+    fields = fields_of(text, delimiter)
     _check_columns(fields, delimiter)
     names = list(map(_column_name, fields))
     sensor_id, timestamp, value = map(names.index, COLUMNS)
     return Header(len(names), sensor_id, timestamp, value, delimiter)
+
+
+def fields_of(record: str, delimiter: str) -> Row:
+    """The fields of one record, as they stand there."""
+    (fields,) = _finish(_take(_reader(record + "\n", delimiter), 1))
+    return fields
 
 
 def _column_name(field: str) -> str:

@@ -77,6 +77,23 @@ class SensorTable:
         """
         return self._at(self._places(sort, offset, min(offset + limit, len(self))))
 
+    def find(self, sensor_id: str) -> int | None:
+        """The place of that sensor, or None."""
+        wanted, low, high = sensor_id.encode(errors="surrogatepass"), 0, len(self)
+        while low < high:
+            middle = (low + high) // 2
+            if self._id_at(middle) < wanted:
+                low = middle + 1
+            else:
+                high = middle
+        return low if low < len(self) and self._id_at(low) == wanted else None
+
+    def matching(self, text: str) -> "SensorTable":
+        """The sensors whose ids contain the text, whatever its case."""
+        places = self.ids.containing(text)
+        columns = (self._column(name)[places] for name in COLUMNS)
+        return SensorTable(self.ids.only(places), *columns)
+
     def pages(self, size: int = 1000) -> Iterator[list[SensorStatistics]]:
         """All sensors by sensor_id, `size` at a time."""
         for offset in range(0, len(self), size):
@@ -130,6 +147,10 @@ class SensorTable:
         starts = np.where(places > 0, ends[places - 1], 0)
         for start, end in zip(starts.tolist(), ends[places].tolist(), strict=True):
             yield str(text[start:end], "utf-8")
+
+    def _id_at(self, place: int) -> bytes:
+        start = self.ids.ends[place - 1] if place else 0
+        return self.ids.text[start : self.ids.ends[place]].tobytes()
 
     def _column(self, name: str) -> npt.NDArray[Any]:
         column: npt.NDArray[Any] = getattr(self, f"{name}s")

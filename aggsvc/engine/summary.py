@@ -34,32 +34,13 @@ from aggsvc.engine.fold import (
 from aggsvc.engine.grids import Bins, Buckets
 from aggsvc.engine.sensor_ids import SensorIds
 from aggsvc.engine.sensors import SensorTable
-from aggsvc.model import Aggregates, Histogram, TimeSeries, rfc3339
+from aggsvc.model import NO_READINGS, Aggregates, Histogram, TimeSeries, rfc3339
 
 LISTED_SENSORS = 1000
 PERCENTS = (50, 95, 99)
 
 # Rare readings are summed as Python's integers in units of the smallest double.
 UNIT_BITS = 1074
-
-# Of all readings, what has no meaning without any.
-NO_READINGS = Aggregates(
-    row_count=0,
-    min_value=None,
-    max_value=None,
-    mean_value=None,
-    stddev_value=None,
-    p50_value=None,
-    p95_value=None,
-    p99_value=None,
-    first_timestamp=None,
-    last_timestamp=None,
-    sensor_count=0,
-    per_sensor_count={},
-    per_sensor_count_truncated=False,
-    histogram=None,
-    time_series=None,
-)
 
 Integers = npt.NDArray[np.int64]
 

@@ -6,6 +6,7 @@ from typing import cast
 from aiohttp import web
 
 from aggsvc.http.problems import problem_bytes
+from aggsvc.http.protocol import ProblemProtocol
 
 # How long a client that is one too many has to send its request and to read the refusal.
 REFUSING_SECONDS = 2.0
@@ -29,7 +30,7 @@ class Connections:
     def new(self) -> asyncio.Protocol:
         """A protocol for a connection that has come."""
         if len(self._server.connections) < self._most:
-            return self._server()
+            return ProblemProtocol.of(self._server)
         return _Refusal(self._answer, self._refused)
 
 

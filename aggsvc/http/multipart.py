@@ -7,7 +7,7 @@ from aiohttp.helpers import parse_mimetype
 from aiohttp.http import HeadersParser
 from aiohttp.http_exceptions import HttpProcessingError
 
-from aggsvc.errors import InvalidRequest
+from aggsvc.errors import InvalidUpload
 
 MAX_BOUNDARY = 70
 MAX_LINE = 8190
@@ -21,7 +21,7 @@ HOW = "send multipart/form-data with the CSV in the field 'file'"
 
 
 class Multipart:
-    """Reads the body from front to end; raises InvalidRequest where it is none.
+    """Reads the body from front to end; raises InvalidUpload where it is none.
 
     `receive` gives the bytes that come next, b"" at the end.
     """
@@ -69,7 +69,7 @@ class Multipart:
         while content := await self.read():
             self._skipped += len(content)
             if self._skipped > MAX_SKIPPED_BYTES:
-                raise InvalidRequest(f"what comes beside the field 'file' is too large; {HOW}")
+                raise InvalidUpload(f"what comes beside the field 'file' is too large; {HOW}")
             kept += content[: keep - len(kept)]
         return kept
 
@@ -144,16 +144,16 @@ class Multipart:
         return bool(more)
 
 
-def broken(why: object) -> InvalidRequest:
+def broken(why: object) -> InvalidUpload:
     """The refusal of a body that cannot be read."""
     reason = str(why).splitlines()[-1].strip() if str(why) else "unreadable"
-    return InvalidRequest(f"the multipart body is broken or cut short ({reason}); send it again")
+    return InvalidUpload(f"the multipart body is broken or cut short ({reason}); send it again")
 
 
 def _boundary(content_type: str) -> bytes:
     boundary = parse_mimetype(content_type).parameters.get("boundary", "")
     if not 0 < len(boundary) <= MAX_BOUNDARY:
-        raise InvalidRequest(
+        raise InvalidUpload(
             f"the Content-Type names no boundary of 1 to {MAX_BOUNDARY} characters; {HOW}"
         )
     return boundary.encode("utf-8", "surrogateescape")

@@ -8,7 +8,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from aiohttp import web
 
-from aggsvc.errors import AggsvcError, InvalidRequest
+from aggsvc.errors import AggsvcError, InvalidParameter
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -115,7 +115,7 @@ class Parameter(Generic[T]):
     place: Place = "query"
 
     def of(self, request: web.Request) -> T:
-        """What the request has; raises InvalidRequest where it is wrong or there twice."""
+        """What the request has; raises InvalidParameter where it is wrong or there twice."""
         match self._given(request):
             case []:
                 return self.default
@@ -123,10 +123,12 @@ class Parameter(Generic[T]):
                 try:
                     return self.kind.read(text)
                 except ValueError:
-                    raise InvalidRequest(
-                        f"{self.name}={text[:TOLD_CHARS]!r}: it is {self.kind.expected}"
+                    raise InvalidParameter(
+                        f"{self.name}={text[:TOLD_CHARS]!r}: it is {self.kind.expected}", self.name
                     ) from None
-        raise InvalidRequest(f"{self.name} is there more than once; it is {self.kind.expected}")
+        raise InvalidParameter(
+            f"{self.name} is there more than once; it is {self.kind.expected}", self.name
+        )
 
     def _given(self, request: web.Request) -> list[str]:
         if self.place == "path":
@@ -171,11 +173,11 @@ class Operation:
     description: str = ""
 
     def check(self, request: web.Request) -> None:
-        """Raise InvalidRequest if the query has a parameter that is not the call's."""
+        """Raise InvalidParameter if the query has a parameter that is not the call's."""
         known = [each.name for each in self.parameters if each.place == "query"]
         for name in request.query:
             if name not in known:
-                raise InvalidRequest(_unknown(name, known))
+                raise InvalidParameter(_unknown(name, known), name[:TOLD_CHARS])
 
 
 def _unknown(name: str, known: list[str]) -> str:

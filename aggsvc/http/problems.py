@@ -10,24 +10,14 @@ import structlog
 from aiohttp import web
 from aiohttp.hdrs import CONTENT_ENCODING
 
-from aggsvc.errors import (
-    AggsvcError,
-    Busy,
-    Conflict,
-    Forbidden,
-    InvalidRequest,
-    KeyReused,
-    NotAcceptable,
-    NotFound,
-    RangeNotSatisfiable,
-    StoreFull,
-    StoreUnavailable,
-    TooLarge,
-    TooManyFailures,
-    TooSlow,
-    Unauthenticated,
-    UnknownExpectation,
-    UnsupportedMedia,
+from aggsvc.errors import AggsvcError, Busy, StoreUnavailable, UnsupportedMedia
+from aggsvc.http.kinds import (
+    INTERNAL,
+    METHOD_NOT_ALLOWED,
+    NOTHING_HERE,
+    ProblemKind,
+    kind_of,
+    kind_of_status,
 )
 from aggsvc.http.answer_headers import complete
 
@@ -38,25 +28,7 @@ HEADERS = {
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: {"Accept-Encoding": "identity"},
 }
 
-STATUSES: dict[type[AggsvcError], HTTPStatus] = {
-    InvalidRequest: HTTPStatus.BAD_REQUEST,
-    Unauthenticated: HTTPStatus.UNAUTHORIZED,
-    Forbidden: HTTPStatus.FORBIDDEN,
-    TooManyFailures: HTTPStatus.TOO_MANY_REQUESTS,
-    NotFound: HTTPStatus.NOT_FOUND,
-    Conflict: HTTPStatus.CONFLICT,
-    UnsupportedMedia: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-    KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
-    NotAcceptable: HTTPStatus.NOT_ACCEPTABLE,
-    RangeNotSatisfiable: HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
-    UnknownExpectation: HTTPStatus.EXPECTATION_FAILED,
-    TooSlow: HTTPStatus.REQUEST_TIMEOUT,
-    TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    Busy: HTTPStatus.SERVICE_UNAVAILABLE,
-    StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
-    StoreFull: HTTPStatus.INSUFFICIENT_STORAGE,
-}
-INTERNAL = "an internal error; see the log"
+INTERNAL_DETAIL = "an internal error; see the log"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -80,7 +52,8 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         _refuse_encoded(request)
         return await handler(request)
     except AggsvcError as error:
-        return problem(*refusal(request, error))
+        _status, detail = refusal(request, error)
+        return problem(kind_of(type(error)), detail, error.field)
     except web.HTTPException as error:
         if error.status < HTTPStatus.BAD_REQUEST:
             raise
@@ -90,33 +63,38 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         return web.Response(status=HTTPStatus.BAD_REQUEST)  # that nobody reads
     except Exception:
         log.exception("request broke", method=request.method, path=request.path)
-        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, INTERNAL)
+        return problem(INTERNAL, INTERNAL_DETAIL)
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What was wrong, where, and what would be right, as RFC 9457 has it."""
+    """What was wrong, where, and what would be right, as RFC 9457 has it.
+
+    `type` leads to what documents the kind of problem. `field` names the parameter, header or form
+    field that is at fault, if it is one.
+    """
 
     type: str
     title: str
     status: int
     detail: str
+    field: str | None
 
 
-def problem(status: HTTPStatus, detail: str) -> web.Response:
-    """A problem details answer with that one sentence."""
-    body = Problem("about:blank", status.phrase, status, detail)
+def problem(kind: ProblemKind, detail: str, field: str | None = None) -> web.Response:
+    """A problem details answer of that kind, with that one sentence."""
+    body = Problem(kind.type, kind.title, kind.status, detail, field)
     return web.Response(
-        status=status,
+        status=kind.status,
         body=orjson.dumps(body, option=orjson.OPT_APPEND_NEWLINE),
         content_type=PROBLEM_JSON,
-        headers=HEADERS.get(status),
+        headers=HEADERS.get(HTTPStatus(kind.status)),
     )
 
 
 def problem_bytes(detail: str) -> bytes:
     """A whole 503 with that problem, for a connection that is to be closed unheard."""
-    answer = problem(HTTPStatus.SERVICE_UNAVAILABLE, detail)
+    answer = problem(kind_of(Busy), detail)
     body = cast(bytes, answer.body)
     complete(answer)
     fields = {**answer.headers, "Content-Length": len(body), "Connection": "close"}
@@ -128,7 +106,9 @@ def problem_bytes(detail: str) -> bytes:
 def _refuse_encoded(request: web.Request) -> None:
     encodings = request.headers.getall(CONTENT_ENCODING, [])
     if any(encoding.strip().lower() != "identity" for encoding in encodings):
-        raise UnsupportedMedia("the body has a Content-Encoding; send it as it is")
+        raise UnsupportedMedia(
+            "the body has a Content-Encoding; send it as it is", field=CONTENT_ENCODING
+        )
 
 
 def refusal(request: web.Request, error: AggsvcError) -> tuple[HTTPStatus, str]:
@@ -136,30 +116,24 @@ def refusal(request: web.Request, error: AggsvcError) -> tuple[HTTPStatus, str]:
 
     What only the operator may know, such as the paths of files, is logged instead.
     """
-    status = status_of(type(error))
+    status = HTTPStatus(kind_of(type(error)).status)
     if status == HTTPStatus.INTERNAL_SERVER_ERROR:
         log.error("request broke", method=request.method, path=request.path, exc_info=error)
-        return status, INTERNAL
+        return status, INTERNAL_DETAIL
     if isinstance(error, StoreUnavailable):
         log.warning("request refused", path=request.path, reason=str(error))
         return status, error.public
     return status, str(error)
 
 
-def status_of(kind: type[AggsvcError]) -> HTTPStatus:
-    """The status that answers errors of this kind; where no client can cause them, 500."""
-    known = (STATUSES[base] for base in kind.__mro__ if base in STATUSES)
-    return next(known, HTTPStatus.INTERNAL_SERVER_ERROR)
-
-
 def _of_http_exception(request: web.Request, error: web.HTTPException) -> web.Response:
-    status = HTTPStatus(error.status)
+    kind = kind_of_status(error.status)
+    allowed = error.headers.get("Allow", "")
     details = {
-        HTTPStatus.NOT_FOUND: f"there is nothing at {request.path}",
-        HTTPStatus.METHOD_NOT_ALLOWED: f"{request.method} is not among what {request.path} takes: "
-        + error.headers.get("Allow", ""),
+        NOTHING_HERE: f"there is nothing at {request.path}",
+        METHOD_NOT_ALLOWED: f"{request.method} is not among what {request.path} takes: {allowed}",
     }
-    answer = problem(status, details.get(status, error.reason))
+    answer = problem(kind, details.get(kind, error.reason))
     if "Allow" in error.headers:
         answer.headers["Allow"] = error.headers["Allow"]
     return answer

@@ -23,7 +23,7 @@ from aiohttp.hdrs import (
 )
 from aiohttp.http_exceptions import HttpProcessingError
 
-from aggsvc.errors import InvalidRequest, TooLarge, UnknownExpectation, UnsupportedMedia
+from aggsvc.errors import InvalidUpload, TooLarge, UnknownExpectation, UnsupportedMedia
 from aggsvc.http.admission import Admission
 from aggsvc.http.forms import check_upload_token
 from aggsvc.http.multipart import HOW, MAX_SKIPPED_BYTES, Multipart, broken
@@ -48,7 +48,7 @@ BROKEN = (ValueError, RuntimeError, HttpProcessingError)
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One file on its way in; its chunks raise InvalidRequest where the body is not right."""
+    """One file on its way in; its chunks raise InvalidUpload where the body is not right."""
 
     filename: str
     chunks: AsyncIterator[bytes]
@@ -64,7 +64,7 @@ class Form:
 
 @asynccontextmanager
 async def open_upload(request: web.Request, *, is_replay: bool = False) -> AsyncIterator[Upload]:
-    """The one field `file`; raises InvalidRequest, UnsupportedMedia, TooLarge, TooSlow, Busy.
+    """The one field `file`; raises InvalidUpload, UnsupportedMedia, TooLarge, TooSlow, Busy.
 
     What the request's head tells to be refused is so before any of the body is read.
     """
@@ -74,7 +74,7 @@ async def open_upload(request: web.Request, *, is_replay: bool = False) -> Async
             raise _too_large(most)
         async with _open_body(request) as body:
             if not await body.next_file():
-                raise InvalidRequest(f"the body has no field 'file'; {HOW}")
+                raise InvalidUpload(f"the body has no field 'file'; {HOW}", FIELD)
             check_upload_token(request, body.fields)
             yield Upload(body.filename, body.only())
 
@@ -100,7 +100,7 @@ async def _each(body: "_Body", is_file: bool, admission: Admission) -> AsyncGene
 @asynccontextmanager
 async def _open_body(request: web.Request) -> AsyncIterator["_Body"]:
     if not request.content_type.startswith("multipart/"):
-        raise UnsupportedMedia(f"the body is {request.content_type}; {HOW}")
+        raise UnsupportedMedia(f"the body is {request.content_type}; {HOW}", CONTENT_TYPE)
     settings, admission = request.app[SETTINGS], request.app[ADMISSION]
     with request.app[TRANSFERS].begin(settings.min_upload_rate, settings.body_timeout) as pace:
         body = Multipart(request.headers[CONTENT_TYPE], _receiver(request.content, pace))
@@ -113,7 +113,9 @@ async def _continue(request: web.Request) -> None:
     if expected is None or request.version < HttpVersion11:
         return
     if expected.lower() != "100-continue":
-        raise UnknownExpectation(f"Expect: {expected[:40]!r} is not known; it is 100-continue")
+        raise UnknownExpectation(
+            f"Expect: {expected[:40]!r} is not known; it is 100-continue", EXPECT
+        )
     if not request.content.is_eof():
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0  # the answer itself has not begun
@@ -149,7 +151,7 @@ class _Body:
         """Go on to the next part named `file`, past others; False at the end of the body."""
         while (header := await self._parts.next_part()) is not None:
             if header.get(CONTENT_TYPE, "").strip().lower().startswith("multipart/"):
-                raise InvalidRequest(f"the body has a multipart within the multipart; {HOW}")
+                raise InvalidUpload(f"the body has a multipart within the multipart; {HOW}")
             name, filename = _names(header)
             if name == FIELD:
                 self._header, self.filename = header, clean_filename(filename)
@@ -177,7 +179,9 @@ class _Body:
         async for chunk in self.chunks():
             yield chunk
         if await self.next_file():
-            raise InvalidRequest("the body has more than one field 'file'; send one file a request")
+            raise InvalidUpload(
+                "the body has more than one field 'file'; send one file a request", FIELD
+            )
 
     async def _keep(self, name: str) -> None:
         """Keep a field's text if there is room for it."""
@@ -198,17 +202,19 @@ def _names(header: Mapping[str, str]) -> tuple[str | None, str | None]:
             name = content_disposition_filename(parameters, "name")
             return name, content_disposition_filename(parameters)
         except (RuntimeWarning, ValueError):
-            raise InvalidRequest("a field's Content-Disposition is malformed") from None
+            raise InvalidUpload("a field's Content-Disposition is malformed") from None
 
 
 def _require_plain(header: Mapping[str, str]) -> None:
     encoding = header.get(CONTENT_TRANSFER_ENCODING, "").lower()
     if encoding not in PLAIN_ENCODINGS or CONTENT_ENCODING in header:
-        raise InvalidRequest("the field 'file' is encoded; send its bytes as they are")
+        raise InvalidUpload("the field 'file' is encoded; send its bytes as they are", FIELD)
 
 
 def _too_large(most: int) -> TooLarge:
-    return TooLarge(f"the file is larger than {most:,} bytes, the most that is taken; split it")
+    return TooLarge(
+        f"the file is larger than {most:,} bytes, the most that is taken; split it", FIELD
+    )
 
 
 def clean_filename(name: str | None) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 from aiohttp import ClientResponse
 
+from aggsvc.http.kinds import KINDS
 from tests.api.conftest import Client
 from tests.conftest import until
 
@@ -71,9 +72,10 @@ async def assert_problem(answer: ClientResponse, status: int, *says: str) -> Non
     assert answer.status == status, text
     assert answer.content_type == "application/problem+json"
     problem = orjson.loads(text)
-    assert problem.keys() == {"type", "title", "status", "detail"}
-    assert problem["status"] == status
-    assert problem["title"]
+    assert problem.keys() == {"type", "title", "status", "detail", "field"}
+    kind = KINDS[problem["type"].removeprefix("/problems/")]
+    assert (problem["status"], problem["title"]) == (status, kind.title)
+    assert kind.status == status
     assert "\n" not in problem["detail"]
     assert len(problem["detail"]) < 400
     for word in says:

@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from aggsvc.errors import StoreUnavailable
+from aggsvc.model import MAX_HISTORY
 from aggsvc.settings import Settings
 from tests import oracle
 from tests.api.conftest import Client, MakeClient
@@ -33,6 +34,7 @@ ROUTES = [
     ("GET", ""),
     ("GET", "/errors"),
     ("GET", "/sensors"),
+    ("GET", "/series"),
     ("GET", "/content"),
     ("GET", "/events"),
     ("POST", "/reprocess"),
@@ -65,7 +67,7 @@ async def test_an_unknown_file_is_a_404(
 async def assert_problem_however_long(answer: aiohttp.ClientResponse) -> None:
     assert answer.status == 404
     assert answer.content_type == "application/problem+json"
-    assert (await json_of(answer)).keys() == {"type", "title", "status", "detail"}
+    assert (await json_of(answer)).keys() == {"type", "title", "status", "detail", "field"}
     assert "X-Evil" not in answer.headers
 
 
@@ -128,6 +130,21 @@ async def test_a_thousand_row_errors_come_out_whole_as_ndjson_and_csv(client: Cl
     as_csv = (await (await client.get(url + "?format=csv")).text()).splitlines()
     assert as_csv[0] == "row_number,line_number,column,reason,value"
     assert as_csv[1:] == [f"{n},{n + 1},timestamp,missing timestamp," for n in range(2, 1_002)]
+
+
+async def test_the_errors_of_one_reason_come_out_alone(client: Client) -> None:
+    """Whatever other rows have in their values."""
+    spoof = b'a,"""reason"":""missing timestamp""",1\n'
+    data = HEADER + (BAD_ROW + spoof + b"a,2025-10-01,x\n" + GOOD_ROW) * 2_000
+    file_id = (await processed(client, data))["file_id"]
+    url = f"/files/{file_id}/errors"
+    for reason in ("missing timestamp", "invalid timestamp", "invalid value", "nul byte"):
+        expected = [error for error in oracle.judge(data).errors if error[3] == reason]
+        answer = await client.get(url, params={"reason": reason})
+        lines = [orjson.loads(line) for line in (await answer.read()).splitlines()]
+        assert [tuple(line.values()) for line in lines] == expected
+        answer = await client.get(url, params={"reason": reason, "format": "csv"})
+        assert len((await answer.text()).splitlines()) == 1 + len(expected)
 
 
 async def test_a_file_without_row_errors_has_an_empty_list_of_them(client: Client) -> None:
@@ -273,12 +290,44 @@ async def test_reprocessing_gives_the_same_result_again(client: Client, settings
     waiting = await json_of(answer)
     assert (waiting["status"], waiting["aggregates"], waiting["errors"]) == ("uploaded", None, [])
     second = await settled(client, first["file_id"])
-    moved = {"started_at", "processed_at", "processing_ms"}
+    moved = {"started_at", "processed_at", "processing_ms", "history"}
     assert {k: v for k, v in second.items() if k not in moved} == {
         k: v for k, v in first.items() if k not in moved
     }
     assert await (await client.get(url + "/errors")).read() == errors
     assert len(stored_files(settings.mock_s3_root_path)) == 2
+
+
+async def test_the_history_tells_each_state_since_the_upload(client: Client) -> None:
+    record = await processed(client, HEADER + BAD_ROW)
+    url = f"/files/{record['file_id']}"
+    first = [
+        {"time": record["uploaded_at"], "status": "uploaded", "message": None},
+        {"time": record["started_at"], "status": "processing", "message": None},
+        {"time": record["processed_at"], "status": "failed", "message": "no valid rows"},
+    ]
+    assert record["history"] == first
+    again = await json_of(await client.post(url + "/reprocess"))
+    assert again["history"][:3] == first
+    assert again["history"][3]["status"] == "uploaded"
+    assert again["history"][3]["message"] == "to be processed again"
+    second = await settled(client, record["file_id"])
+    assert [change["status"] for change in second["history"]] == [
+        *("uploaded", "processing", "failed"),
+        *("uploaded", "processing", "failed"),
+    ]
+    assert second["history"] == sorted(second["history"], key=lambda change: change["time"])
+
+
+async def test_of_a_long_history_the_last_is_kept(client: Client) -> None:
+    record = await processed(client, HEADER)
+    for _ in range(8):
+        assert (await client.post(f"/files/{record['file_id']}/reprocess")).status == 202
+        record = await settled(client, record["file_id"])
+    assert len(record["history"]) == MAX_HISTORY
+    assert record["history"][-1]["time"] == record["processed_at"]
+    listed = (await json_of(await client.get("/files")))["items"][0]
+    assert "history" not in listed
 
 
 async def test_of_many_who_reprocess_at_once_one_is_accepted(client: Client) -> None:

@@ -104,7 +104,7 @@ async def test_each_call_answers_as_it_is_described(client: Client) -> None:
         call for method in ("POST", "DELETE") for call in of_a_file() if call.method == method
     ]
     for call in (*reading, *changing):
-        answer = await client.request(call.method, call.path.format(file_id=file_id))
+        answer = await client.request(call.method, call.path.format(file_id=file_id, name="busy"))
         assert answer.ok, (call.name, await answer.text())
         await assert_as_described(answer, call.method, call.path)
 
@@ -135,12 +135,12 @@ async def test_each_event_is_as_it_is_described(client: Client) -> None:
 
 async def test_each_call_refuses_as_it_is_described(client: Client) -> None:
     for call in ROUTES:
-        path = call.path.format(file_id="nobody")
+        path = call.path.format(file_id="nobody", name="busy")
         answer = await client.request(call.method, path, params={"nonsense": "1"})
         await assert_as_described(answer, call.method, call.path)
         await assert_problem(answer, 400, "'nonsense'")
     for call in of_a_file():
-        answer = await client.request(call.method, call.path.format(file_id="nobody"))
+        answer = await client.request(call.method, call.path.format(file_id="nobody", name="busy"))
         await assert_as_described(answer, call.method, call.path)
         await assert_problem(answer, 404, "'nobody'")
 

@@ -1,16 +1,20 @@
 """GET /files/{file_id}/sensors: figures, orders, pages, and what is said to who asks too soon."""
 
 import asyncio
+import csv
 import statistics
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
+from aggsvc.errors import Busy
+from aggsvc.sensorstore import MAX_LISTS
 from tests.api.conftest import Client, MakeClient
 from tests.api.helpers import assert_problem, json_of, processed, settled, upload
 from tests.api.test_file import Opened
-from tests.conftest import BAD_ROW, DEADLINE, GOOD_ROW, HEADER, Gated
+from tests.conftest import BAD_ROW, DEADLINE, GOOD_ROW, HEADER, Gated, Parts
 
 SORTS = (
     "sensor_id",
@@ -99,6 +103,73 @@ async def test_each_order_walks_every_sensor_exactly_once(sensors: int, client: 
             assert items == expected  # a reversed sort of Python leaves ties as they were
 
 
+@pytest.mark.parametrize("sensors", SIZES)
+@pytest.mark.parametrize(
+    "search", ["s-0", "S-00", "7", "-", "s-0029", "nothing", "s-00290", "\udcff"]
+)
+async def test_a_search_keeps_the_ids_that_contain_the_text(
+    search: str, sensors: int, client: Client
+) -> None:
+    """In each order, page by page, and never over the end of an id into the next."""
+    file_id = (await processed(client, HEADER + b"".join(rows(sensors))))["file_id"]
+    every = await walk(client, file_id, limit=1_000)
+    wanted = [item for item in every if search.casefold() in item["sensor_id"]]
+    query = {"q": "%FF"} if search == "\udcff" else {"q": search}
+    assert await walk(client, file_id, limit=300, **query) == wanted
+    expected = sorted(wanted, key=lambda item: item["mean_value"], reverse=True)
+    assert await walk(client, file_id, limit=300, sort="-mean_value", **query) == expected
+
+
+async def test_case_is_no_difference_in_any_script(client: Client) -> None:
+    names = ["Straße-1", "STRASSE-2", "Ärmel", "ärmel", "kelvin", "\u212aelvin", "İ", "x"]
+    data = HEADER + "".join(f"{name},2025-10-01,1\n" for name in names).encode()
+    file_id = (await processed(client, data))["file_id"]
+    for search in ("strasse", "STRAßE", "ÄRMEL", "rm", "KELVIN", "i", "X", "e-"):
+        found = {item["sensor_id"] for item in await walk(client, file_id, q=search)}
+        assert found == {name for name in names if search.casefold() in name.casefold()}
+
+
+@pytest.mark.parametrize("sensors", [*SIZES, 5_000])
+async def test_all_sensors_come_as_csv_in_the_order_asked_for(sensors: int, client: Client) -> None:
+    file_id = (await processed(client, HEADER + b"".join(rows(sensors))))["file_id"]
+    for query in ({}, {"sort": "-mean_value"}, {"q": "9", "sort": "row_count"}):
+        expected = await walk(client, file_id, limit=1_000, **query)
+        answer = await client.get(f"/files/{file_id}/sensors", params={"format": "csv", **query})
+        assert answer.content_type == "text/csv"
+        assert "a.csv.sensors.csv" in answer.headers["Content-Disposition"]
+        told = list(csv.DictReader((await answer.text()).splitlines()))
+        assert told == [{name: str(value) for name, value in one.items()} for one in expected]
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ({"format": "xml"}, "json, csv or ndjson"),
+        ({"format": "csv", "limit": "3"}, "limit and cursor"),
+        ({"format": "csv", "sort": "size"}, "sensor_id"),
+    ],
+)
+async def test_a_list_that_cannot_be_is_refused(
+    query: dict[str, str], says: str, client: Client
+) -> None:
+    file_id = (await processed(client, HEADER + GOOD_ROW))["file_id"]
+    answer = await client.get(f"/files/{file_id}/sensors", params=query)
+    await assert_problem(answer, 400, says)
+
+
+async def test_few_lists_are_sent_at_a_time(parts: Parts) -> None:
+    """Each holds its table in memory; one that was broken off makes room."""
+    sent = await parts.submit(HEADER + GOOD_ROW)
+    record = await parts.process(sent.file_id)
+    async with AsyncExitStack() as stack:
+        for _ in range(MAX_LISTS):
+            await stack.enter_async_context(parts.service.open_sensors(record))
+        with pytest.raises(Busy):
+            await stack.enter_async_context(parts.service.open_sensors(record))
+    async with parts.service.open_sensors(record) as pages:
+        assert [len(page) async for page in pages] == [1]
+
+
 async def test_the_default_limit_is_fifty_and_the_most_a_thousand(client: Client) -> None:
     file_id = (await processed(client, HEADER + b"".join(rows(1_001))))["file_id"]
     assert len((await page(client, file_id))["items"]) == 50
@@ -148,9 +219,14 @@ async def test_a_cursor_of_another_listing_is_refused(client: Client) -> None:
     data = HEADER + b"".join(rows(3))
     ours, theirs = [(await processed(client, data))["file_id"] for _ in range(2)]
     cursor = (await page(client, ours, limit=1))["next_cursor"]
-    for file_id, sort in ((ours, "row_count"), (ours, "-sensor_id"), (theirs, "")):
+    for file_id, sort, search in (
+        (ours, "row_count", ""),
+        (ours, "-sensor_id", ""),
+        (theirs, "", ""),
+        (ours, "", "s"),
+    ):
         answer = await client.get(
-            f"/files/{file_id}/sensors", params={"cursor": cursor, "sort": sort}
+            f"/files/{file_id}/sensors", params={"cursor": cursor, "sort": sort, "q": search}
         )
         await assert_problem(answer, 400, "cursor")
 

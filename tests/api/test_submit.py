@@ -43,6 +43,7 @@ RECORD_KEYS = [
     "error_summary",
     "errors",
     "message",
+    "history",
 ]
 AGGREGATES_KEYS = {
     "row_count",

@@ -132,4 +132,4 @@ async def test_a_key_gives_one_file_wherever_the_first_request_was_killed(
     assert len(await listed(http, server)) == 1
     assert (await finished(http, server, record["file_id"]))["status"] == "processed"
     status, problem, _ = await send(http, server, ROWS % b"other")
-    assert (status, problem["title"]) == (422, "Unprocessable Entity")
+    assert (status, problem["type"]) == (422, "/problems/key-reused")

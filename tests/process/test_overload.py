@@ -11,7 +11,6 @@ from collections import Counter
 from pathlib import Path
 
 import aiohttp
-import pytest
 
 from tests.api.helpers import MULTIPART, body, part
 from tests.conftest import until
@@ -35,7 +34,6 @@ GROWTH_MIB = 64
 ROUNDS = 3
 
 
-@pytest.mark.alone
 async def test_ten_times_the_work_is_refused_in_time_and_the_service_stays_live(
     server: ServerProcess, http: aiohttp.ClientSession
 ) -> None:
@@ -133,7 +131,6 @@ async def accepted_at_last(http: aiohttp.ClientSession, server: ServerProcess) -
                 await asyncio.sleep(0.1)
 
 
-@pytest.mark.alone
 async def test_hundreds_of_slow_clients_leave_others_their_speed(
     server: ServerProcess, http: aiohttp.ClientSession
 ) -> None:

@@ -1,0 +1,59 @@
+"""The server's protocol, but that it answers what is not HTTP with a problem, as all else."""
+
+import asyncio
+from http import HTTPStatus
+from typing import Self
+
+import structlog
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError, InvalidURLError, LineTooLong
+
+from aggsvc.http.kinds import HEAD_TOO_LARGE, INTERNAL, MALFORMED_HTTP
+from aggsvc.http.problems import INTERNAL_DETAIL, problem
+
+log = structlog.get_logger()
+
+
+class ProblemProtocol(web.RequestHandler):
+    """One connection; what cannot be read as a request, and what breaks outside of the app."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, server: web.Server) -> Self:
+        """A connection as the server itself would make it."""
+        return cls(server, loop=asyncio.get_running_loop(), **server._kwargs)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = HTTPStatus.INTERNAL_SERVER_ERROR,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """A problem, after which the connection ends; nothing of the input is told or logged."""
+        answer = _answer(exc, message or "")
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun; it can only be broken off")
+        answer.headers["Server"] = "aggsvc"
+        answer.force_close()
+        return answer
+
+
+def _answer(error: BaseException | None, message: str) -> web.Response:
+    match error:
+        case LineTooLong():
+            detail = "the request line or a header is longer than is taken; shorten it"
+            return problem(HEAD_TOO_LARGE, detail)
+        case HttpProcessingError():
+            why = _why(error, message)
+            log.info("malformed request", reason=why)
+            return problem(MALFORMED_HTTP, f"the request is not well-formed HTTP/1.1 ({why})")
+    log.error("request broke", exc_info=error)
+    return problem(INTERNAL, INTERNAL_DETAIL)
+
+
+def _why(error: HttpProcessingError, message: str) -> str:
+    if isinstance(error, InvalidURLError):
+        return "Invalid URL"
+    return message.partition(":")[0].strip().removesuffix(".")  # behind a colon comes input
