@@ -11,6 +11,7 @@ from aiohttp import web
 from aiohttp.hdrs import CONTENT_ENCODING
 
 from aggsvc.errors import AggsvcError, Busy, StoreUnavailable, UnsupportedMedia
+from aggsvc.http.answer_headers import complete
 from aggsvc.http.kinds import (
     INTERNAL,
     METHOD_NOT_ALLOWED,
@@ -19,7 +20,6 @@ from aggsvc.http.kinds import (
     kind_of,
     kind_of_status,
 )
-from aggsvc.http.answer_headers import complete
 
 PROBLEM_JSON = "application/problem+json"
 # What an answer of this status has to say beside its problem.
