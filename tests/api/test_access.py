@@ -261,9 +261,11 @@ async def test_a_damaged_file_lets_nobody_in_and_health_says_so(
     assert (await door.client.get("/ui/sign-in")).status == 503
     assert (await door.client.get("/files")).status == 401
     assert (await door.client.get("/health/live")).status == 200
-    (line,) = [line for line in logged if "tokens unreadable" in line["event"]]
-    assert str(door.file.path) in line["reason"]
-    assert "restore it from a copy" in line["reason"]
+    # It may have been read while it was half written, which is damage of another kind.
+    reasons = {line["reason"] for line in logged if "tokens unreadable" in line["event"]}
+    assert 1 <= len(reasons) <= 2
+    assert all(str(door.file.path) in reason for reason in reasons)
+    assert all("restore it from a copy" in reason for reason in reasons)
     await asyncio.to_thread(door.file.path.write_bytes, whole)
     await until(lambda: is_status(status, 200))
     assert (await door.client.get("/files", headers=door.bearer("read"))).status == 200
