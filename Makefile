@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format types bench bench-memory bench-small crash-test overload-test
+.PHONY: help run test screenshots lint format types bench bench-memory bench-small crash-test overload-test
 .PHONY: audit hang-up-test power-loss-test lock clean
 
 help: ## List the targets
@@ -25,6 +25,9 @@ hang-up-test: .venv/dev.stamp ## Hang up 1,000 times in each of 32 ways
 
 power-loss-test: .venv/dev.stamp ## Lose the power at every step of 20 scripted runs of the stores
 	POWER_LOSS_RUNS=20 $(BIN)/python -m pytest --timeout 600 tests/mocks/test_power_loss.py
+
+screenshots: .venv/dev.stamp ## Write each page in both themes and at 360 px to docs/images
+	$(BIN)/python docs/images/make.py
 
 lint: .venv/dev.stamp ## Check style and formatting
 	$(BIN)/ruff check .

@@ -41,6 +41,7 @@ from aggsvc.keys import (
     RECOVERY,
     SERVICE,
     SETTINGS,
+    THROUGHPUT,
     TOKENS,
     TRANSFERS,
     WORKERS,
@@ -51,6 +52,7 @@ from aggsvc.recovery import Recovery
 from aggsvc.series import SeriesReader
 from aggsvc.service import Service
 from aggsvc.settings import Settings
+from aggsvc.throughput import Throughput
 from aggsvc.tokens import LiveTokens, TokenFile
 from aggsvc.workers import DRAIN_SECONDS, WorkerPool
 from web.pages import setup_pages
@@ -176,10 +178,16 @@ async def service(app: web.Application) -> AsyncIterator[None]:
         keys=keys,
         series=SeriesReader(objects, engine),
     )
-    expiring = asyncio.create_task(_expire(keys))
-    yield
-    expiring.cancel()
-    await asyncio.wait({expiring})
+    app[THROUGHPUT] = Throughput()
+    with app[SERVICE].watch_all() as changes:
+        beside = {
+            asyncio.create_task(_expire(keys)),
+            asyncio.create_task(app[THROUGHPUT].follow(changes)),
+        }
+        yield
+    for task in beside:
+        task.cancel()
+    await asyncio.wait(beside)
     await processor.close()
 
 

@@ -14,6 +14,7 @@ from aggsvc.http.streams import EventStreams
 from aggsvc.recovery import Recovery
 from aggsvc.service import Service
 from aggsvc.settings import Settings
+from aggsvc.throughput import Throughput
 from aggsvc.tokens import LiveTokens
 from aggsvc.workers import WorkerPool
 
@@ -23,6 +24,7 @@ ENGINE = web.AppKey("ENGINE", asyncio.Future[Engine])
 HEALTH = web.AppKey("HEALTH", Health)
 SERVICE = web.AppKey("SERVICE", Service)
 RECOVERY = web.AppKey("RECOVERY", Recovery)
+THROUGHPUT = web.AppKey("THROUGHPUT", Throughput)
 WORKERS = web.AppKey("WORKERS", WorkerPool)
 ADMISSION = web.AppKey("ADMISSION", Admission)
 TRANSFERS = web.AppKey("TRANSFERS", Transfers)

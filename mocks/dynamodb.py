@@ -311,18 +311,23 @@ class _Walk:
     async def collect(self, count: int) -> list[Row]:
         """The next rows that match, at most `count`; the loop has its turn between steps."""
         found: list[Row] = []
+        if self._status is not None and not self._table.statuses[self._status]:
+            return found
         while len(found) < count:
             step = list(islice(self._ahead(), STEP))
-            rows = (self._table.rows[position[-1]] for position in step)
-            found += islice(filter(self._matches, rows), count - len(found))
+            found += islice(self._matching(step), count - len(found))
             if len(step) < STEP:
                 break
             self._pass(step[-1])
             await asyncio.sleep(0)
         return found
 
-    def _matches(self, row: Row) -> bool:
-        return self._status in (None, row[STATUS]) and self._search in row[SEARCHED]
+    def _matching(self, positions: list[Position]) -> Iterator[Row]:
+        rows, search, status = self._table.rows, self._search, self._status
+        for position in positions:
+            row = rows[position[-1]]
+            if search in row[SEARCHED] and status in (None, row[STATUS]):
+                yield row
 
     def _pass(self, position: Position) -> None:
         if self._descending:

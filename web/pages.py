@@ -1,6 +1,7 @@
 """The pages: which there are, what is served beside them, and how they tell what went wrong."""
 
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 
 from aiohttp import web
 
@@ -9,6 +10,22 @@ from aggsvc.http.problems import HEADERS, refusal
 from aggsvc.http.routing import Route, add_routes
 from web import actions, assets, file, files, sign_in
 from web.render import FOLDER, render, setup_rendering
+
+TITLES = {
+    HTTPStatus.BAD_REQUEST: "That did not work",
+    HTTPStatus.NOT_FOUND: "Not found",
+    HTTPStatus.CONFLICT: "Not now",
+    HTTPStatus.SERVICE_UNAVAILABLE: "Busy",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "Something broke",
+}
+ADVICE = {
+    HTTPStatus.BAD_REQUEST: "Go back and change it, or start again from the list of files.",
+    HTTPStatus.NOT_FOUND: "It may have been deleted meanwhile, or the address is cut short.",
+    HTTPStatus.CONFLICT: "Reload the page to see how the file stands now.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "Wait a few seconds, then reload the page.",
+    HTTPStatus.INSUFFICIENT_STORAGE: "What was stored before is safe. Delete files to make room.",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "Whoever runs the service finds the cause in its log.",
+}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -28,10 +45,27 @@ async def page_error_middleware(request: web.Request, handler: Handler) -> web.S
     try:
         return await handler(request)
     except AggsvcError as error:
-        if not request.path.startswith("/ui"):
+        if not _is_page(request):
             raise
-        status, detail = refusal(request, error)
-        context = {"title": status.phrase, "detail": detail}
-        page = render("error.html", request, context, status)
-        page.headers.update(HEADERS.get(status, {}))
-        return page
+        return _error_page(request, *refusal(request, error))
+    except web.HTTPException as error:
+        if not _is_page(request) or error.status < HTTPStatus.BAD_REQUEST:
+            raise
+        there_is = f"there is no page {request.path}"
+        detail = there_is if error.status == HTTPStatus.NOT_FOUND else error.reason
+        return _error_page(request, HTTPStatus(error.status), detail)
+
+
+def _is_page(request: web.Request) -> bool:
+    return f"{request.path}/".startswith("/ui/")
+
+
+def _error_page(request: web.Request, status: HTTPStatus, detail: str) -> web.Response:
+    context = {
+        "title": TITLES.get(status, status.phrase),
+        "detail": detail[:1].upper() + detail[1:],
+        "advice": ADVICE.get(status, ""),
+    }
+    page = render("error.html", request, context, status)
+    page.headers.update(HEADERS.get(status, {}))
+    return page

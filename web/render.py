@@ -60,28 +60,29 @@ def render(
 
 def number(figure: float) -> Markup:
     """A count or a value: 1,234."""
-    return Markup('<data value="{}" class="number">{}</data>').format(figure, format_number(figure))
+    return Markup('<data value="%s" class="number">%s</data>') % (figure, format_number(figure))
 
 
 def size(count: int) -> Markup:
     """A number of bytes: 1.5 KiB."""
-    return Markup('<data value="{}" class="size">{}</data>').format(count, format_bytes(count))
+    return Markup('<data value="%s" class="size">%s</data>') % (count, format_bytes(count))
 
 
 def duration(ms: float) -> Markup:
     """Milliseconds: 835 ms."""
-    return Markup('<data value="{}" class="duration">{}</data>').format(ms, format_duration(ms))
+    return Markup('<data value="%s" class="duration">%s</data>') % (ms, format_duration(ms))
 
 
 def time(moment: str) -> Markup:
     """An RFC 3339 time: 2025-10-01 08:12:10 UTC."""
-    return Markup('<time datetime="{}">{}</time>').format(moment, format_utc(moment))
+    return Markup('<time datetime="%s">%s</time>') % (moment, format_utc(moment))
 
 
 def age(moment: str) -> Markup:
     """How long ago an RFC 3339 time was: 3 min ago."""
-    return Markup('<time datetime="{}" class="age" title="{}">{}</time>').format(
-        moment, format_utc(moment), format_age(moment, datetime.now(UTC))
+    told = format_age(moment, datetime.now(UTC))
+    return Markup('<time datetime="%s" class="age" title="%s">%s</time>') % (
+        *(moment, format_utc(moment), told),
     )
 
 

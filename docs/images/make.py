@@ -1,7 +1,4 @@
-"""Take the README's screenshots from the samples: `.venv/bin/python docs/images/make.py`.
-
-Run by hand, in the project's folder. Make the pictures small afterwards: pngquant, then optipng.
-"""
+"""Write each page in both themes, and at 360 px, into this folder: `make screenshots`."""
 
 import asyncio
 import json
@@ -12,11 +9,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from playwright.async_api import async_playwright
 
 FOLDER = Path(__file__).parent
-WIDTH = 1100
 SAMPLES = (
     "clean.csv",
     "broken/utf-16.csv",
@@ -25,6 +22,13 @@ SAMPLES = (
     "readings.csv",
     "partial.csv",
 )
+LOOKS: dict[str, dict[str, Any]] = {
+    "light": {"color_scheme": "light", "viewport": {"width": 1200, "height": 800}},
+    "dark": {"color_scheme": "dark", "viewport": {"width": 1200, "height": 800}},
+    "360px": {"color_scheme": "light", "viewport": {"width": 360, "height": 800}},
+}
+# What a page does after it was loaded: its charts are drawn, its stream is opened.
+SETTLE_MS = 1_500
 
 
 @contextmanager
@@ -50,19 +54,28 @@ def upload(url: str) -> str:
 
 
 async def shoot(url: str, pages: dict[str, str]) -> None:
-    """Take a picture of each page, as high as it is."""
+    """Take a picture of the top of each page in each look."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path="/usr/bin/chromium", args=["--no-sandbox"]
         )
-        page = await browser.new_page(viewport={"width": WIDTH, "height": 700})
-        for name, path in pages.items():
-            await page.goto(url + path)
-            await page.screenshot(path=FOLDER / name, full_page=True)
+        for look, options in LOOKS.items():
+            page = await browser.new_page(**options)
+            for name, path in pages.items():
+                await page.goto(url + path)
+                await page.wait_for_timeout(SETTLE_MS)
+                await page.screenshot(path=FOLDER / f"{name}-{look}.png")
+            await page.close()
         await browser.close()
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as data, service(data) as url:
+        asyncio.run(shoot(url, {"empty": "/ui"}))
         file_id = upload(url)
-        asyncio.run(shoot(url, {"files.png": "/ui", "file.png": f"/ui/files/{file_id}"}))
+        pages = {
+            "dashboard": "/ui",
+            "file": f"/ui/files/{file_id}",
+            "error": "/ui/files/unknown",
+        }
+        asyncio.run(shoot(url, pages))

@@ -37,8 +37,53 @@ function forgetNotice() {
   history.replaceState(history.state, "", address);
 }
 
+// A form that deletes asks in a dialog instead of on a page of its own.
+function askFirst(event) {
+  const form = event.target;
+  const asks = event.submitter?.hasAttribute("formaction") ? event.submitter.formAction : form.action;
+  if (new URL(asks).pathname !== "/ui/delete" || form.elements.confirmed) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  const count = new FormData(form).getAll("file_id").length;
+  const dialog = document.getElementById("ask");
+  document.getElementById("ask-title").textContent =
+    count === 1 ? "Delete this file?" : `Delete ${count} files?`;
+  dialog.onclose = () => {
+    if (dialog.returnValue !== "yes") return;
+    const confirmed = Object.assign(document.createElement("input"), {
+      type: "hidden",
+      name: "confirmed",
+      value: "yes",
+    });
+    form.append(confirmed);
+    form.requestSubmit(event.submitter);
+    confirmed.remove();
+  };
+  dialog.returnValue = "";
+  dialog.showModal();
+}
+
+// What a part of the page could not do is told where what was done is told.
+function tellRefusal(event) {
+  const page = new DOMParser().parseFromString(event.detail.xhr.responseText, "text/html");
+  const told = page.querySelector(".refused")?.textContent.trim();
+  const notice = document.createElement("p");
+  notice.className = "refused";
+  notice.setAttribute("role", "alert");
+  notice.textContent = told || `The service answered ${event.detail.xhr.status}.`;
+  document.getElementById("notice").replaceChildren(notice);
+}
+
+function addToken(event) {
+  const token = document.querySelector('meta[name="csrf-token"]')?.content;
+  if (token && event.detail.verb !== "get") event.detail.headers["X-CSRF-Token"] = token;
+}
+
 startThemes();
 forgetNotice();
 localize(document);
+document.addEventListener("submit", askFirst, { capture: true });
+document.addEventListener("htmx:configRequest", addToken);
+document.addEventListener("htmx:responseError", tellRefusal);
 document.addEventListener("htmx:afterSwap", () => localize(document));
 watch();

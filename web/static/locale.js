@@ -7,7 +7,7 @@ const AGE_MS = 10_000; // how often ages are told anew
 
 const plain = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 17 });
 const tenths = new Intl.NumberFormat(undefined, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
-const ago = new Intl.RelativeTimeFormat(undefined, { style: "short", numeric: "always" });
+const ago = new Intl.RelativeTimeFormat(undefined, { style: "short", numeric: "auto" });
 const moments = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 
 export const formatNumber = (figure) => plain.format(figure);

@@ -1,0 +1,348 @@
+"""The dashboard in a real browser."""
+
+import asyncio
+import base64
+import re
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.conftest import GOOD_ROW, HEADER
+from tests.web.conftest import SAMPLES, OpenPage, Site, violations
+
+CLEAN, READINGS = SAMPLES / "clean.csv", SAMPLES / "readings.csv"
+
+
+def row(page: Page, name: str) -> object:
+    return page.get_by_role("row", name=re.compile(re.escape(name)))
+
+
+async def names(page: Page) -> list[str]:
+    """The files of the table, from top to bottom."""
+    return await page.locator("table.files tbody th a").all_inner_texts()
+
+
+async def wait_for_names(page: Page, *expected: str) -> None:
+    await expect(page.locator("table.files tbody th a")).to_have_text(list(expected))
+
+
+async def store(site: Site, *names: str, data: bytes = HEADER + GOOD_ROW) -> list[str]:
+    """Files of these names that have been processed, the last the newest."""
+    file_ids = [await site.upload(data, name) for name in names]
+    await site.finished(*file_ids)
+    return file_ids
+
+
+# Drops files where the page says so; a folder's cannot be made by a script.
+DROP = """(files) => {
+  const dropped = new DataTransfer();
+  for (const [name, text] of files) dropped.items.add(new File([atob(text)], name));
+  const options = { dataTransfer: dropped, bubbles: true, cancelable: true };
+  const zone = document.getElementById("drop");
+  zone.dispatchEvent(new DragEvent("dragover", options));
+  zone.dispatchEvent(new DragEvent("drop", options));
+}"""
+
+
+async def drop(page: Page, **files: bytes) -> None:
+    packed = [[f"{name}.csv", base64.b64encode(data).decode()] for name, data in files.items()]
+    await page.evaluate(DROP, packed)
+
+
+async def test_files_are_uploaded_by_picker_and_by_drop_and_followed_to_their_end(
+    open_page: OpenPage, site: Site
+) -> None:
+    """Each has its line with the result; one that is refused says why; the table follows live."""
+    async with open_page(refused=1) as page:
+        await page.set_input_files("#file", [CLEAN, READINGS, SAMPLES / "broken/empty.csv"])
+        uploads = page.locator("#upload-list li")
+        await expect(uploads.filter(has_text="clean.csv")).to_contain_text("200 rows")
+        await expect(uploads.filter(has_text="readings.csv")).to_contain_text(
+            "partial · 6 rows, 1 with errors"
+        )
+        await expect(uploads.filter(has_text="empty.csv")).to_contain_text(
+            "the file is empty; send a CSV file with at least a header"
+        )
+        await expect(page.get_by_role("row", name="clean.csv")).to_contain_text("processed")
+        await expect(page.locator("#uploads-sum")).to_have_text("2 finished · 1 refused")
+        await drop(page, dropped=HEADER + GOOD_ROW)
+        await expect(uploads.filter(has_text="dropped.csv")).to_contain_text("processed · 1 rows")
+        await expect(page.get_by_role("row", name="dropped.csv")).to_contain_text("processed")
+        await expect(page.locator(".filter .of-processed")).to_contain_text("2")
+        for figure in await page.locator("#now dd data").all():
+            await expect(figure).not_to_have_attribute("value", "0")
+        await uploads.get_by_role("link", name="readings.csv").click()
+        await expect(page.get_by_role("heading", name="readings.csv")).to_be_visible()
+
+
+async def test_a_folder_is_uploaded_without_what_is_no_csv(
+    open_page: OpenPage, site: Site, tmp_path: Path
+) -> None:
+    folder = tmp_path / "export"
+    (folder / "within").mkdir(parents=True)
+    (folder / "a.csv").write_bytes(HEADER + GOOD_ROW)
+    (folder / "within/b.CSV").write_bytes(HEADER + GOOD_ROW)
+    (folder / "thumbs.db").write_bytes(b"\0")
+    async with open_page() as page:
+        await page.set_input_files("#folder", folder)
+        await expect(page.locator("#uploads-sum")).to_have_text("2 finished")
+        await expect(page.locator(".filter")).to_contain_text("all 2")
+
+
+async def test_an_upload_is_cancelled_and_tried_again(open_page: OpenPage, site: Site) -> None:
+    """Cancelled while it is sent nothing of it is kept; tried again it is, once."""
+    async with open_page() as page:
+        held: list[asyncio.Event] = [asyncio.Event()]
+
+        async def hold(route: object) -> None:
+            await held[0].wait()
+            await route.continue_()  # type: ignore[attr-defined]
+
+        await page.route("**/files", hold)
+        await page.set_input_files("#file", CLEAN)
+        upload = page.locator("#upload-list li")
+        await expect(upload.get_by_role("progressbar")).to_be_visible()
+        await upload.get_by_role("button", name="Cancel").click()
+        await expect(upload).to_contain_text("Cancelled")
+        held[0].set()
+        await upload.get_by_role("button", name="Retry").click()
+        await expect(upload).to_contain_text("200 rows")
+        assert len((await site.get("/files"))["items"]) == 1
+
+
+async def test_a_long_upload_shows_what_is_sent_then_what_is_processed(
+    open_page: OpenPage, site: Site
+) -> None:
+    """Cancelled while it is processed the file is deleted."""
+    data = HEADER + GOOD_ROW * 300_000
+    async with open_page() as page:
+        seen = await page.evaluate_handle(
+            """() => { const seen = new Set();
+              new MutationObserver(() => seen.add(
+                document.querySelector("#upload-list li")?.dataset.state))
+                .observe(document.getElementById("upload-list"), {subtree: true, childList: true,
+                  attributes: true});
+              return seen; }"""
+        )
+        await page.set_input_files(
+            "#file", {"name": "long.csv", "mimeType": "text/csv", "buffer": data}
+        )
+        upload = page.locator("#upload-list li")
+        await expect(upload).to_contain_text("300,000 rows")
+        assert await seen.evaluate("seen => [...seen].filter(Boolean)") == [
+            "sending",
+            "processing",
+            "done",
+        ]
+
+
+async def test_the_table_is_filtered_searched_sorted_and_paged_and_keeps_its_address(
+    open_page: OpenPage, site: Site
+) -> None:
+    await store(site, *(f"many-{number:02}.csv" for number in range(28)))
+    await store(site, "small.csv", data=HEADER)
+    await store(site, "bad.csv", data=HEADER + b"a,,1\n")
+    async with open_page() as page:
+        await page.get_by_role("link", name="failed").click()
+        await wait_for_names(page, "bad.csv")
+        await expect(page).to_have_url(f"{site.url}/ui?status=failed")
+        await page.get_by_role("link", name=re.compile("^all")).click()
+        await page.get_by_label("Search by name").press_sequentially("ANY-2", delay=20)
+        await wait_for_names(page, *(f"many-{number}.csv" for number in range(27, 19, -1)))
+        await expect(page).to_have_url(f"{site.url}/ui?q=ANY-2")
+        await expect(page.get_by_label("Search by name")).to_be_focused()
+        await page.get_by_role("link", name="Name", exact=True).click()
+        await wait_for_names(page, *(f"many-{number}.csv" for number in range(20, 28)))
+        await expect(page.get_by_role("columnheader", name="Name")).to_have_attribute(
+            "aria-sort", "ascending"
+        )
+        await page.get_by_label("Search by name").fill("")
+        await expect(page).to_have_url(f"{site.url}/ui?sort=filename")
+        await page.get_by_role("link", name="Next page").click()
+        await wait_for_names(page, *(f"many-{n}.csv" for n in range(24, 28)), "small.csv")
+        address = page.url
+        await page.reload()
+        assert page.url == address
+        await wait_for_names(page, *(f"many-{n}.csv" for n in range(24, 28)), "small.csv")
+        await page.go_back()
+        await expect(page.locator("table.files tbody tr")).to_have_count(25)
+        await page.get_by_role("link", name="50", exact=True).click()
+        await expect(page.locator("table.files tbody tr")).to_have_count(30)
+        await page.get_by_role("link", name="Size").click()
+        await expect(page.locator("table.files tbody th a").last).to_have_text("small.csv")
+        await page.get_by_label("Search by name").fill("nothing like it")
+        await expect(page.get_by_role("heading", name="No file matches")).to_be_visible()
+        await page.get_by_role("link", name="Show all 30 files").click()
+        await expect(page.locator("table.files tbody tr")).to_have_count(25)
+
+
+async def test_what_others_do_is_seen_live(open_page: OpenPage, site: Site) -> None:
+    """From the empty page on, and back to it; what was chosen stays so meanwhile."""
+    async with open_page() as page:
+        await expect(page.locator("#live-state")).to_have_text("Live")
+        await expect(page.get_by_role("heading", name="No files yet")).to_be_visible()
+        first = await site.upload(CLEAN.read_bytes(), "first.csv")
+        await expect(page.get_by_role("row", name="first.csv")).to_contain_text("processed")
+        await page.get_by_label("Select first.csv").check()
+        second = await site.upload(CLEAN.read_bytes(), "second.csv")
+        await wait_for_names(page, "second.csv", "first.csv")
+        await expect(page.get_by_label("Select first.csv")).to_be_checked()
+        await expect(page.locator("#chosen-count")).to_have_text("1 of 2 on this page selected")
+        await site.delete(second)
+        await wait_for_names(page, "first.csv")
+        await site.delete(first)
+        await expect(page.get_by_role("heading", name="No files yet")).to_be_visible()
+
+
+async def test_where_event_streams_fail_the_page_asks_and_says_so(
+    open_page: OpenPage, site: Site
+) -> None:
+    async with open_page() as page:
+        await page.route("**/events", lambda route: route.fulfill(status=204, body=""))
+        await page.reload()
+        await site.upload(CLEAN.read_bytes(), "asked.csv")
+        await expect(page.get_by_role("row", name="asked.csv")).to_contain_text("processed")
+        await expect(page.locator("#live-state")).to_have_text("Not live: asking every 2 s")
+        await page.set_input_files("#file", READINGS)
+        await expect(page.locator("#upload-list li")).to_contain_text("6 rows, 1 with errors")
+
+
+async def test_many_files_are_deleted_and_processed_again_at_once(
+    open_page: OpenPage, site: Site
+) -> None:
+    """Deleting asks first; what is gone already is told apart."""
+    gone, *_ = await store(site, "a.csv", "b.csv", "c.csv", "keep.csv")
+    async with open_page("/ui?sort=filename") as page:
+        again = page.get_by_role("button", name="Process again")
+        await expect(again).to_be_disabled()
+        await page.get_by_label("Select all on this page").check()
+        await page.get_by_label("Select keep.csv").uncheck()
+        await again.click()
+        await expect(page.locator("#notice")).to_have_text("3 files queued to be processed again")
+        await expect(page.locator(".filter .of-processed")).to_contain_text("4")
+        # Deleted by another a moment before; this page is not told of it.
+        await page.route("**/events", lambda route: route.abort())
+        await page.get_by_role("button", name="Delete").click()
+        ask = page.get_by_role("dialog")
+        await expect(ask).to_contain_text("Delete 3 files?")
+        await expect(ask.get_by_role("button", name="Keep")).to_be_focused()
+        await page.keyboard.press("Escape")
+        await expect(ask).to_be_hidden()
+        await page.get_by_role("button", name="Delete").click()
+        await site.delete(gone)
+        await ask.get_by_role("button", name="Delete").click()
+        await expect(page.locator("#notice")).to_have_text("2 files deleted, 1 was gone already")
+        await wait_for_names(page, "keep.csv")
+        await expect(page).to_have_url(f"{site.url}/ui?sort=filename")
+
+
+async def test_without_javascript_all_but_the_live_updates_works(
+    open_page: OpenPage, site: Site
+) -> None:
+    async with open_page(script=False, refused=1) as page:
+        await page.get_by_role("button", name="Try it with a sample").click()
+        await expect(page.get_by_role("heading", name="readings.csv")).to_be_visible()
+        await page.goto(f"{site.url}/ui")
+        await page.set_input_files("#file", [CLEAN, SAMPLES / "partial.csv"])
+        await page.get_by_role("button", name="Upload", exact=True).click()
+        await wait_for_names(page, "partial.csv", "clean.csv", "readings.csv")
+        files = (await site.get("/files"))["items"]
+        await site.finished(*(file["file_id"] for file in files))
+        await page.get_by_label("Search by name").fill("clean")
+        await page.get_by_role("button", name="Search").click()
+        await wait_for_names(page, "clean.csv")
+        await page.get_by_role("link", name="Age").click()
+        assert "q=clean" in page.url
+        await page.get_by_role("link", name=re.compile("^processed")).click()
+        await page.get_by_label("Select clean.csv").check()
+        await page.get_by_role("button", name="Process again").click()
+        await expect(page.locator("#notice")).to_have_text("1 file queued to be processed again")
+        await page.goto(f"{site.url}/ui?sort=filename")
+        for name in ("clean.csv", "readings.csv"):
+            await page.get_by_label(f"Select {name}").check()
+        await page.get_by_role("button", name="Delete").click()
+        await expect(page.get_by_role("heading", name="Delete 2 files?")).to_be_visible()
+        await page.get_by_role("button", name="Delete").click()
+        await expect(page.locator("#notice")).to_have_text("2 files deleted")
+        await wait_for_names(page, "partial.csv")
+        await page.get_by_role("button", name="Delete").click()
+        await expect(page.get_by_role("alert")).to_contain_text("No file was selected")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+async def test_axe_finds_no_violation_on_any_page(
+    open_page: OpenPage, site: Site, theme: str
+) -> None:
+    """Empty, with files of every end and an upload's line, asking, nothing found, and an error."""
+    async with open_page(color_scheme=theme, refused=2, bypass_csp=True) as page:
+        assert await violations(page) == []
+        await store(site, "b.csv", data=HEADER + GOOD_ROW + b"a,,1\n")
+        await store(site, "c.csv", data=b"no header\n")
+        await page.set_input_files("#file", [CLEAN, SAMPLES / "broken/empty.csv"])
+        await expect(page.get_by_role("row", name="clean.csv")).to_contain_text("processed")
+        await expect(page.locator("#upload-list")).to_contain_text("200 rows")
+        assert await violations(page) == []
+        await page.get_by_label("Select clean.csv").check()
+        assert await violations(page) == []
+        await page.get_by_role("button", name="Delete").click()
+        assert await violations(page) == []
+        await page.goto(f"{site.url}/ui?q=nothing")
+        assert await violations(page) == []
+        await page.goto(f"{site.url}/ui/files/none")
+        assert await violations(page) == []
+
+
+async def test_a_theme_is_remembered_and_times_are_the_readers(
+    open_page: OpenPage, site: Site
+) -> None:
+    """Numbers and times are those of the reader's locale and zone; UTC is on hover."""
+    await store(site, "many.csv", data=HEADER + GOOD_ROW * 1_234)
+    options = {"color_scheme": "light", "locale": "de-DE", "timezone_id": "Asia/Tokyo"}
+    async with open_page(**options) as page:
+        await expect(page.get_by_role("row", name="many.csv")).to_contain_text("1.234")
+        moment = page.locator("table.files time")
+        await expect(moment).to_have_text(re.compile("vor|jetzt"))
+        await expect(moment).to_have_attribute("title", re.compile(r"\(\d{4}-\d\d-\d\d .* UTC\)$"))
+        root, button = page.locator("html"), page.get_by_role("button", name="Theme")
+        light = await page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+        await button.click()
+        await button.click()
+        await expect(root).to_have_attribute("data-theme", "dark")
+        await page.reload()
+        await expect(root).to_have_attribute("data-theme", "dark")
+        assert (
+            await page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+            != light
+        )
+
+
+@pytest.mark.parametrize("width", [360, 3840])
+async def test_nothing_runs_over_the_page_on_a_small_and_a_huge_screen(
+    open_page: OpenPage, site: Site, width: int
+) -> None:
+    await store(site, "a-name-without-any-space-" + "x" * 200 + ".csv")
+    async with open_page(viewport={"width": width, "height": 800}) as page:
+        await expect(page.locator("table.files tbody tr")).to_have_count(1)
+        assert await page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+async def test_every_control_is_reached_by_keyboard(open_page: OpenPage, site: Site) -> None:
+    """In the order of the page, from the link that skips to its content on."""
+    await store(site, "a.csv")
+    async with open_page() as page:
+        await expect(page.locator("#live-state")).to_have_text("Live")
+        reached = []
+        for _ in range(26):
+            await page.keyboard.press("Tab")
+            reached.append(
+                await page.evaluate(
+                    "(document.activeElement.ariaLabel || document.activeElement.innerText ||"
+                    " document.activeElement.placeholder || '').trim().split('\\n')[0]"
+                )
+            )
+        wanted = ["Skip to the content", "aggsvc", "Theme: system", "Choose files"]
+        wanted += ["Choose a folder", "Search by name", "Select all on this page", "Name"]
+        wanted += ["Select a.csv", "a.csv", "50"]
+        positions = [reached.index(name) for name in wanted]
+        assert positions == sorted(positions), reached
