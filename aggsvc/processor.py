@@ -100,6 +100,8 @@ class Processor:
     async def _claim(self, file_id: str) -> FileRecord | None:
         record = await self._files.find(file_id)
         if record is None or record.status.is_final:
+            self._unnoted.pop(file_id, None)
+            self._store_tries.pop(file_id, None)
             return None
         attempts = record.attempts - self._is_unnoted(record)
         if attempts >= self._limits.max_attempts:

@@ -104,11 +104,6 @@ class Listing:
             if getattr(wanted, name) and getattr(wanted, name) != getattr(Listing(), name)
         }
 
-    @property
-    def is_narrowed(self) -> bool:
-        """Whether some files may be left out."""
-        return bool(self.status or self.q)
-
 
 async def to_files(_request: web.Request) -> web.Response:
     """GET /: the files page."""

@@ -36,6 +36,7 @@ async def compression_middleware(request: web.Request, handler: Handler) -> web.
         if len(answer.body) >= MIN_BYTES and _asks_for_gzip(request):
             answer.body = await _compressed(answer.body)
             answer.headers["Content-Encoding"] = "gzip"
+            _weaken_tag(answer)
     return answer
 
 
@@ -55,6 +56,13 @@ def vary(answer: web.StreamResponse, name: str) -> None:
     known = [text.strip() for text in answer.headers.get("Vary", "").split(",") if text.strip()]
     if name not in known:
         answer.headers["Vary"] = ", ".join([*known, name])
+
+
+def _weaken_tag(answer: web.Response) -> None:
+    """A strong tag would stand for these very bytes, and other clients get others."""
+    tag = answer.headers.get("ETag", "")
+    if tag.startswith('"'):
+        answer.headers["ETag"] = f"W/{tag}"
 
 
 def _asks_for_gzip(request: web.Request) -> bool:

@@ -8,6 +8,7 @@ import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError, InvalidURLError, LineTooLong
 
+from aggsvc.http.answer_headers import complete
 from aggsvc.http.kinds import HEAD_TOO_LARGE, INTERNAL, MALFORMED_HTTP
 from aggsvc.http.problems import INTERNAL_DETAIL, problem
 
@@ -35,7 +36,7 @@ class ProblemProtocol(web.RequestHandler):
         answer = _answer(exc, message or "")
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun; it can only be broken off")
-        answer.headers["Server"] = "aggsvc"
+        complete(answer)
         answer.force_close()
         return answer
 

@@ -280,6 +280,16 @@ async def test_small_answers_the_content_and_events_are_sent_as_they_are(client:
         assert "Content-Encoding" not in fields
 
 
+async def test_a_gzipped_answer_has_a_weak_tag_which_is_known_again(client: Client) -> None:
+    """Its bytes are not those that others get under the tag."""
+    _, plain = await head_of(client, "/openapi.json", Accept_Encoding="identity")
+    _, packed = await head_of(client, "/openapi.json", Accept_Encoding="gzip")
+    assert packed["ETag"] == f"W/{plain['ETag']}"
+    for tag in (plain["ETag"], packed["ETag"]):
+        status, _ = await head_of(client, "/openapi.json", If_None_Match=tag)
+        assert status == 304
+
+
 async def test_options_names_the_methods_of_each_path(client: Client) -> None:
     for path, methods in {
         "/files": "GET, HEAD, OPTIONS, POST",

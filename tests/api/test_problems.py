@@ -79,6 +79,7 @@ async def test_what_is_not_http_is_a_problem_that_tells_nothing_of_its_input(
         assert problem["type"] == kind.type, name
         assert head.startswith(b"HTTP/1.0 %d " % kind.status), name
         assert b"\r\nContent-Type: application/problem+json\r\n" in head, name
+        assert b"\r\nX-Content-Type-Options: nosniff\r\n" in head, name
         told = (head + orjson.dumps(problem)).lower()
         assert not [word for word in (b"secret", b"aiohttp", b"python", b"b'") if word in told]
     malformed = [line for line in logged if line["event"] == "malformed request"]

@@ -162,7 +162,8 @@ class Server:
         }
         self._context: Any = multiprocessing.get_context(start)
         if start == "forkserver":
-            self._context.set_forkserver_preload([failpoints.__name__])
+            # The engine too, which the service imports later: each fork has it at once.
+            self._context.set_forkserver_preload([failpoints.__name__, "aggsvc.engine.aggregate"])
         self._process: Any = None
 
     async def start(self, failpoint: Failpoint | Poison | None = None) -> None:
