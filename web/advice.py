@@ -35,6 +35,14 @@ ADVICE = {
     "the stored upload is missing": (
         "its object is gone from MOCK_S3_ROOT_PATH: delete the file and upload it again"
     ),
+    "there was no room on the service's disk for what was found in the file …": (
+        "its row errors or sensors take more than there is left, in 8 tries: "
+        "make room, then reprocess"
+    ),
+    "a store failed to read the upload or to write the result, …": (
+        "in 8 tries, while it could write other things: "
+        "the log's reason names the file; mend it, then reprocess"
+    ),
     "an internal error ended the processing (…); see the log": (
         "a fault in aggsvc: the log has the traceback"
     ),
