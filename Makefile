@@ -3,8 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test screenshots lint format types bench bench-memory bench-small crash-test overload-test
-.PHONY: audit hang-up-test power-loss-test lock clean
+.PHONY: help run test screenshots lint format types bench bench-memory bench-small crash-test
+.PHONY: overload-test audit fuzz-test hang-up-test power-loss-test lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -22,6 +22,9 @@ overload-test: .venv/dev.stamp ## Offer ten times the work that can be done, for
 
 hang-up-test: .venv/dev.stamp ## Hang up 1,000 times in each of 32 ways
 	HANG_UPS=1000 $(BIN)/python -m pytest --timeout=1800 tests/process/test_hang_ups.py
+
+fuzz-test: .venv/dev.stamp ## Have Schemathesis make 2,000 requests and more, after the API's own description
+	FUZZ_EXAMPLES=150 $(BIN)/python -m pytest -s --timeout=1800 tests/fuzz/test_schemathesis.py
 
 power-loss-test: .venv/dev.stamp ## Lose the power at every step of 20 scripted runs of the stores
 	POWER_LOSS_RUNS=20 $(BIN)/python -m pytest --timeout 600 tests/mocks/test_power_loss.py

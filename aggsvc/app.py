@@ -19,7 +19,7 @@ from aggsvc.errors import StoreUnavailable
 from aggsvc.events import EventHub
 from aggsvc.filetable import FileTable
 from aggsvc.health import Health
-from aggsvc.http.access import access_middleware, add_refusal_headers
+from aggsvc.http.access import access_middleware, add_access_headers
 from aggsvc.http.admission import Admission
 from aggsvc.http.answer_headers import add_answer_headers
 from aggsvc.http.compression import compression_middleware
@@ -103,7 +103,7 @@ def create_app(settings: Settings) -> web.Application:
     setup_api(app)
     setup_pages(app)
     app.middlewares.append(access_middleware)
-    app.on_response_prepare.append(add_refusal_headers)
+    app.on_response_prepare.append(add_access_headers)
     app.cleanup_ctx.extend((engine_threads, access, backends, service, recovery, workers))
     app.on_shutdown.append(end_event_streams)
     return app

@@ -1,18 +1,21 @@
 """The readings of one sensor, or of a stretch of time: read again from the stored upload."""
 
 import asyncio
+import contextlib
 from collections import OrderedDict
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Set
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from aggsvc.engine import Engine
 from aggsvc.engine.choice import Choice
 from aggsvc.engine.fields import FieldFailed, read_timestamp
-from aggsvc.errors import Busy, InvalidParameter
+from aggsvc.errors import Busy, FileRejected, InvalidParameter, NotFound
 from aggsvc.model import NO_READINGS, Aggregates, FileRecord, Progress
 from aggsvc.objects import ENGINE_CHUNK_BYTES, FileObjects
 
 if TYPE_CHECKING:
+    from aggsvc.engine.excerpt import Excerpt
     from aggsvc.engine.row_errors import RowErrors
 
 # Each reading is a pass over a file, on cores that processing needs too.
@@ -46,6 +49,17 @@ class SeriesReader:
             self._keep(key, await self._read(record, choice))
         self._kept.move_to_end(key)
         return self._kept[key]
+
+    async def excerpt(self, record: FileRecord, lines: Set[int]) -> "Excerpt":
+        """What stands on these lines near the start of the upload, as far as that can be read."""
+        engine = await asyncio.to_thread(import_module, "aggsvc.engine.excerpt")
+        most: int = engine.EXCERPT_BYTES
+        found: Excerpt = engine.Excerpt()
+        with contextlib.suppress(FileRejected, NotFound):
+            async with self._objects.open_start(record.object_key, most) as upload:
+                is_cut = record.size_bytes > most
+                found = await engine.excerpt(upload.chunks, lines, is_cut=is_cut)
+        return found
 
     def _keep(self, key: tuple[str, int, Choice], found: Aggregates) -> None:
         self._kept[key] = found

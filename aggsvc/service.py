@@ -9,15 +9,14 @@ from contextlib import (
     asynccontextmanager,
 )
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import orjson
 import structlog
 
 from aggsvc.digest import Digest
-from aggsvc.engine.excerpt import EXCERPT_BYTES, Excerpt, excerpt
 from aggsvc.errors import (
     Conflict,
-    FileRejected,
     InvalidParameter,
     InvalidUpload,
     KeyReused,
@@ -31,6 +30,9 @@ from aggsvc.objects import FileObjects
 from aggsvc.ports import FILES_SCHEMA, JobQueue, StoredObject
 from aggsvc.sensorstore import SensorStore
 from aggsvc.series import SeriesReader, chosen
+
+if TYPE_CHECKING:
+    from aggsvc.engine.excerpt import Excerpt
 
 # What a listing of files can be sorted by.
 FILE_SORTS = (FILES_SCHEMA.order, FILES_SCHEMA.status, *FILES_SCHEMA.sorts)
@@ -213,14 +215,9 @@ class Service:
         async with self._objects.open(record.errors_key) as report:
             yield report.chunks
 
-    async def excerpt(self, record: FileRecord, lines: Set[int]) -> Excerpt:
+    async def excerpt(self, record: FileRecord, lines: Set[int]) -> "Excerpt":
         """The fields of those records that stand on these lines, near the start of the upload."""
-        is_cut = record.size_bytes > EXCERPT_BYTES
-        try:
-            async with self._objects.open_start(record.object_key, EXCERPT_BYTES) as upload:
-                return await excerpt(upload.chunks, lines, is_cut=is_cut)
-        except (FileRejected, NotFound):
-            return Excerpt()
+        return await self._series.excerpt(record, lines)
 
     async def sensors(
         self,

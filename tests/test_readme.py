@@ -31,7 +31,8 @@ from aggsvc.settings import CLIENT_NAMES, Settings
 from cli.main import ExitStatus, cli
 from tests.machine import program
 
-pytestmark = pytest.mark.timeout(30)
+# The examples go on from each other, in one process.
+pytestmark = [pytest.mark.timeout(30), pytest.mark.xdist_group("readme")]
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

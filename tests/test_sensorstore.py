@@ -87,6 +87,7 @@ async def test_an_object_that_is_damaged_is_told(parts: Parts) -> None:
         await SensorStore(objects).rows(record, "", "", 0, 9)
 
 
+@pytest.mark.alone
 async def test_a_million_sensors_are_kept_and_paged_without_holding_the_loop(parts: Parts) -> None:
     store, table = SensorStore(FileObjects(parts.objects, BUCKET)), table_of_many(1_000_000)
     held: list[float] = []

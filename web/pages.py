@@ -8,7 +8,7 @@ from aiohttp import web
 from aggsvc.errors import AggsvcError
 from aggsvc.http.problems import HEADERS, refusal
 from aggsvc.http.routing import Route, add_routes
-from web import actions, assets, file, files, sign_in
+from web import actions, assets, docs, file, files, sign_in
 from web.render import FOLDER, render, setup_rendering
 
 TITLES = {
@@ -35,7 +35,8 @@ def setup_pages(app: web.Application) -> None:
     static = assets.Assets(FOLDER / "static")
     setup_rendering(app, static)
     app.middlewares.append(page_error_middleware)
-    add_routes(app, files.ROUTES + file.ROUTES + actions.ROUTES + sign_in.ROUTES)
+    for routes in (files.ROUTES, file.ROUTES, actions.ROUTES, sign_in.ROUTES, docs.ROUTES):
+        add_routes(app, routes)
     add_routes(app, [Route("GET", assets.ROUTE, static.serve, "static", None)])
 
 

@@ -18,11 +18,12 @@ FOLDER = Path(__file__).parent
 # Beyond it a float's integer digits are not its own.
 GROUPED_BELOW = 1e15
 # The units of an age, each with its seconds.
+WIDTHS = (("day", 86_400), ("h", 3_600), ("min", 60), ("s", 1), ("ms", 1e-3), ("µs", 1e-6))
 AGES = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
 def setup_rendering(app: web.Application, assets: Assets) -> None:
-    """Give the app its templates, with `static`, `number`, `size`, `duration`, `time` and `age`."""
+    """Give the app its templates: `static`, and the filters for figures, sizes and times."""
     environment = aiohttp_jinja2.setup(
         app,
         loader=jinja2.FileSystemLoader(FOLDER / "templates"),
@@ -39,6 +40,10 @@ def setup_rendering(app: web.Application, assets: Assets) -> None:
         "duration": duration,
         "time": time,
         "age": age,
+        "utc": format_utc,
+        "brief": brief,
+        "rounded": format_rounded,
+        "width": format_width,
     }
     for name in environment.list_templates():
         environment.get_template(name)  # compiled now, for reading them would hold the loop
@@ -61,6 +66,12 @@ def render(
 def number(figure: float) -> Markup:
     """A count or a value: 1,234."""
     return Markup('<data value="%s" class="number">%s</data>') % (figure, format_number(figure))
+
+
+def brief(figure: float) -> Markup:
+    """A value to six digits, all of them in its title: 17.4755."""
+    rounded = format_rounded(figure)
+    return Markup('<data value="%s" class="brief" title="%s">%s</data>') % (figure, figure, rounded)
 
 
 def size(count: int) -> Markup:
@@ -93,6 +104,11 @@ def format_number(figure: float) -> str:
     return f"{figure:,}"
 
 
+def format_rounded(figure: float) -> str:
+    """A figure to six digits: 17.4755."""
+    return f"{figure:,.6g}"
+
+
 def format_bytes(count: int) -> str:
     """A size for a person, in powers of 1,024: 312 bytes, 1.5 KiB, 388.0 MiB."""
     if count < 1024:
@@ -118,6 +134,13 @@ def format_duration(ms: float) -> str:
 def format_utc(moment: str) -> str:
     """An RFC 3339 time for a person: 2025-10-01 08:12:10 UTC."""
     return f"{moment[:10]} {moment[11:19]} UTC"
+
+
+def format_width(seconds: float) -> str:
+    """The width of a bucket of time for a person: 1 µs, 15 min, 10 days."""
+    unit, length = next(each for each in WIDTHS if seconds >= each[1] * 0.999)
+    count = round(seconds / length)
+    return f"{count:,} {unit}{'s' if unit == 'day' and count > 1 else ''}"
 
 
 def format_age(moment: str, now: datetime) -> str:

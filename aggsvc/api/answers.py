@@ -66,6 +66,14 @@ SensorPage = page_of(SensorStatistics, "SensorPage")
 
 
 @dataclass(frozen=True, slots=True)
+class ServerSentEvent:
+    """One event of a stream; `data` is a FileEvent, FileDeleted or Missed as JSON on one line."""
+
+    event: Literal["status", "progress", "deleted", "missed"]
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
 class Alive:
     """The process answers."""
 

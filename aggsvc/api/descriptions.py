@@ -3,7 +3,15 @@
 from http import HTTPStatus
 from typing import Any
 
-from aggsvc.api.answers import Alive, File, FilePage, ProblemType, SensorPage, Series
+from aggsvc.api.answers import (
+    Alive,
+    File,
+    FilePage,
+    ProblemType,
+    SensorPage,
+    Series,
+    ServerSentEvent,
+)
 from aggsvc.api.parameters import (
     CURSOR,
     ERRORS_FORMAT,
@@ -159,7 +167,7 @@ FILE_EVENTS = Operation(
             OK,
             "Server-sent events: the state now, then each change until the file is done. The "
             "`data` of each is a FileEvent, or a FileDeleted, which is the last.",
-            {EVENT_STREAM: str},
+            {EVENT_STREAM: ServerSentEvent},
         ),
     ),
     (FILE_ID,),
@@ -181,7 +189,7 @@ ALL_EVENTS = Operation(
             "Server-sent events: every change from now on, without an end. The `data` of each is a "
             "FileEvent, a FileDeleted, or a Missed, which says that some were dropped for a reader "
             "that is too slow.",
-            {EVENT_STREAM: str},
+            {EVENT_STREAM: ServerSentEvent},
         ),
     ),
 )

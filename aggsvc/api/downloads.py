@@ -125,7 +125,7 @@ async def _stream(
 def refuse_pages(request: web.Request, wanted: str) -> None:
     """Raise InvalidParameter where a page is asked for of what comes whole."""
     for name in ("limit", "cursor"):
-        if name in request.query:
+        if request.query.get(name):
             raise InvalidParameter(
                 f"{wanted} gives all sensors; limit and cursor are for format=json", name
             )

@@ -186,13 +186,10 @@ async def health_live(_request: web.Request) -> web.Response:
 async def openapi(request: web.Request) -> web.Response:
     """GET /openapi.json: the calls of the API, described."""
     document = request.app[DOCUMENT]
-    answer = web.Response(headers={"Cache-Control": "no-cache"})
-    answer.etag = document.etag
-    if any(each.value in (document.etag, "*") for each in request.if_none_match or ()):
-        answer.set_status(HTTPStatus.NOT_MODIFIED)
-    else:
-        answer.body, answer.content_type = document.body, "application/json"
-    return answer
+    if has_already(request, document.tag):
+        return not_modified(document.tag, ASK_AGAIN)
+    headers = {"ETag": document.tag, "Cache-Control": ASK_AGAIN}
+    return web.Response(body=document.body, content_type="application/json", headers=headers)
 
 
 async def get_problem(request: web.Request) -> web.Response:

@@ -1,6 +1,5 @@
 """The API's calls as an OpenAPI 3.1 document, made from the table that makes the routes."""
 
-import hashlib
 from collections.abc import Iterable
 from http import HTTPStatus
 from importlib.metadata import version
@@ -15,14 +14,18 @@ from aggsvc.api.parameters import FILE_ID
 from aggsvc.errors import (
     AggsvcError,
     Busy,
+    Forbidden,
     InvalidParameter,
     InvalidRequest,
     StoreUnavailable,
+    TooManyFailures,
+    Unauthenticated,
     UnsupportedMedia,
 )
 from aggsvc.events import FileDeleted, FileEvent, Missed
+from aggsvc.http.conditional import weak_tag
 from aggsvc.http.kinds import ProblemKind, kind_of
-from aggsvc.http.operations import Answer, Header, Operation, Parameter
+from aggsvc.http.operations import Answer, Header, Parameter
 from aggsvc.http.problems import HEADERS, PROBLEM_JSON, Problem
 from aggsvc.http.routing import Call
 from aggsvc.http.uploads import FIELD
@@ -54,18 +57,21 @@ REFUSALS: tuple[type[AggsvcError], ...] = (
     StoreUnavailable,
     AggsvcError,
 )
+# The same of a call that may need a token.
+GUARDED: tuple[type[AggsvcError], ...] = (Unauthenticated, Forbidden, TooManyFailures)
 # What no answer consists of, but its text is made of.
 WITHIN_TEXTS = (RowError, FileEvent, FileDeleted, Missed)
+SCHEME = "bearer"
 MODE: Literal["serialization"] = "serialization"
 COMPONENT = "#/components/schemas/{model}"
 
 
 class Document:
-    """The description as bytes, and what changes with them."""
+    """The description as bytes, and their entity tag."""
 
     def __init__(self, description: Json) -> None:
         self.body = orjson.dumps(description, option=orjson.OPT_APPEND_NEWLINE)
-        self.etag = hashlib.sha256(self.body).hexdigest()[:32]
+        self.tag = weak_tag(self.body)
 
 
 DOCUMENT = web.AppKey("DOCUMENT", Document)
@@ -84,7 +90,10 @@ def describe(calls: Iterable[Call]) -> Json:
         "servers": [{"url": "/"}],
         "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": paths,
-        "components": {"schemas": schemas.components},
+        "components": {
+            "schemas": schemas.components,
+            "securitySchemes": {SCHEME: {"type": "http", "scheme": "bearer"}},
+        },
     }
 
 
@@ -121,7 +130,7 @@ def _operation(call: Call, calls: list[Call], schemas: _Schemas) -> Json:
     told = call.operation
     answers = {
         str(int(status)): _refusal(status, kinds, schemas)
-        for status, kinds in _refused(told).items()
+        for status, kinds in _refused(call).items()
     }
     answers |= {str(int(each.status)): _answer(each, calls, schemas) for each in told.answers}
     described: Json = {
@@ -130,6 +139,8 @@ def _operation(call: Call, calls: list[Call], schemas: _Schemas) -> Json:
         "summary": told.summary,
         "responses": dict(sorted(answers.items())),
     }
+    if call.needs:
+        described["security"] = [{SCHEME: []}, {}]  # the second where AUTH is off
     if told.description:
         described["description"] = told.description
     if told.parameters:
@@ -139,9 +150,10 @@ def _operation(call: Call, calls: list[Call], schemas: _Schemas) -> Json:
     return described
 
 
-def _refused(told: Operation) -> dict[int, list[ProblemKind]]:
+def _refused(call: Call) -> dict[int, list[ProblemKind]]:
     """The kinds of problem with which the call may be refused, by their status."""
-    kinds = {kind_of(error) for error in (*REFUSALS, *told.refusals)}
+    guarded = GUARDED if call.needs else ()
+    kinds = {kind_of(error) for error in (*REFUSALS, *guarded, *call.operation.refusals)}
     by_status: dict[int, list[ProblemKind]] = {}
     for kind in sorted(kinds, key=lambda kind: kind.name):
         by_status.setdefault(kind.status, []).append(kind)

@@ -61,8 +61,9 @@ SENSOR_SORT = Parameter(
 )
 SENSOR_LIMIT = Parameter("limit", Number(1, 1000), DEFAULT_LIMIT, "How many sensors on a page.")
 SENSOR = Parameter("sensor", Text(), None, "Only readings of this sensor, by its id.")
-FROM = Parameter("from", Text(), None, "Only readings at or after this time, as rows may have it.")
-TO = Parameter("to", Text(), None, "Only readings before this time, as rows may have it.")
+TIME = Text(format="date-time")
+FROM = Parameter("from", TIME, None, "Only readings at or after this time, as rows may have it.")
+TO = Parameter("to", TIME, None, "Only readings before this time, as rows may have it.")
 PROBLEM_NAME = Parameter(
     "name",
     Choice(tuple(KINDS), "the last part of a problem's type"),

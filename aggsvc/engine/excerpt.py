@@ -1,5 +1,6 @@
 """The fields of a few records near the start of a file, as they stand there."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Set
 from dataclasses import dataclass, field
 
@@ -12,10 +13,10 @@ from aggsvc.engine.records import (
     pieces,
     records_of,
 )
-from aggsvc.engine.rows import fields_of, read_header
+from aggsvc.engine.rows import Header, fields_of, read_header
 
 # So much of a file is looked through at most.
-EXCERPT_BYTES = 512 * 1024
+EXCERPT_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +37,21 @@ async def excerpt(stream: AsyncIterator[bytes], lines: Set[int], *, is_cut: bool
     header = read_header(text)
     columns = tuple(name.strip() for name in fields_of(text.decode(), header.delimiter))
     before = reader.line_number - 1
-    rows = {}
+    rows: dict[int, tuple[str, ...]] = {}
     async for block in reader.blocks(header.width):
         stop = block.size - (LOOKAHEAD_BYTES if is_cut else 0)
-        for line, record in _records(block, stop, {line - before for line in lines}):
-            rows[line + before] = tuple(fields_of(record, header.delimiter))
+        rows |= await asyncio.to_thread(_rows, block, stop, lines, before, header)
         block.release()
-    return Excerpt(columns, {line: row for line, row in rows.items() if len(row) == header.width})
+    return Excerpt(columns, rows)
+
+
+def _rows(
+    block: Block, stop: int, lines: Set[int], before: int, header: Header
+) -> dict[int, tuple[str, ...]]:
+    """The fields of the records on these lines of a file, of which so many are before the block."""
+    records = _records(block, stop, {line - before for line in lines})
+    rows = {line + before: tuple(fields_of(text, header.delimiter)) for line, text in records}
+    return {line: row for line, row in rows.items() if len(row) == header.width}
 
 
 def _records(block: Block, stop: int, lines: Set[int]) -> Iterator[tuple[int, str]]:

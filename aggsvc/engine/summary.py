@@ -103,7 +103,8 @@ class Summary:
             buckets.cells.words, buckets.cells.integers, buckets.cells.floats,
             buckets.first, buckets.width_us, rare,
         )  # fmt: skip
-        self._fold_rare(batch, rare[:found])
+        if found:
+            self._fold_rare(batch, rare[:found])
 
     def _fold_rare(self, batch: Batch, places: Integers) -> None:
         buckets = batch.timestamps[places] // self._buckets.width_us
@@ -136,7 +137,7 @@ class Summary:
             return NO_READINGS
         low, high = float(self._floats(LOW).min()), float(self._floats(HIGH).max())
         sums = self._sums()
-        p50, p95, p99 = (self._quantile(count, percent, low, high) for percent in PERCENTS)
+        p50, p95, p99 = self._quantiles(count, low, high)
         return Aggregates(
             row_count=count,
             min_value=low,
@@ -189,17 +190,16 @@ class Summary:
             sums.add(self._rare[sensor].total, self._rare[sensor].squares)
         return sums
 
-    def _quantile(self, count: int, percent: int, low: float, high: float) -> float:
-        """The middle of the class that holds the value of the nearest rank."""
+    def _quantiles(self, count: int, low: float, high: float) -> list[float]:
+        """For each of PERCENTS the middle of the class that holds the value of the nearest rank."""
         half = CLASSES // 2
-        ascending = np.concatenate([self._classes[: half - 1 : -1], self._classes[:half]])
-        rank = -(-count * percent // 100)
-        place = int(np.searchsorted(np.cumsum(ascending), rank))
-        name = place - half if place >= half else CLASSES - 1 - place
-        middle = np.uint64((name << CLASS_SHIFT) + (1 << (CLASS_SHIFT - 1))).view(np.float64)
-        # Next to zero, where classes are of subnormals, zero itself must be exact.
-        value = 0.0 if name in (0, half) else float(middle)
-        return min(max(value, low), high)
+        held = np.flatnonzero(self._classes)
+        # Those of numbers below zero come last, the lowest at the very end.
+        ascending = np.concatenate([held[held >= half][::-1], held[held < half]])
+        reached = np.cumsum(self._classes[ascending])
+        ranks = [-(-count * percent // 100) for percent in PERCENTS]
+        names = ascending[np.searchsorted(reached, ranks)].tolist()
+        return [min(max(_middle(name), low), high) for name in names]
 
     def _most_read_sensors(self) -> dict[str, int]:
         """The sensors with the most readings, ties by name."""
@@ -238,6 +238,13 @@ class Summary:
             max_values=tuple(cells.floats[held, HIGH].tolist()),
             mean_values=tuple(means),
         )
+
+
+def _middle(name: int) -> float:
+    """The middle of a class of values; next to zero, where it is of subnormals, zero itself."""
+    if name in (0, CLASSES // 2):
+        return 0.0
+    return float(np.uint64((name << CLASS_SHIFT) + (1 << (CLASS_SHIFT - 1))).view(np.float64))
 
 
 def _sums_in_units(total: int, squares: int) -> _Sums:

@@ -56,9 +56,11 @@ def refuse(request: web.Request, error: AggsvcError) -> None:
     request[REFUSAL_HEADERS] = _headers_of(error)
 
 
-async def add_refusal_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """The on_response_prepare that says in the head why a request was refused."""
+async def add_access_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """An on_response_prepare: why a request was refused, and that no proxy keeps what is told."""
     response.headers.update(request.get(REFUSAL_HEADERS, {}))
+    if CALLER in request and response.headers.get("Cache-Control") == "no-cache":
+        response.headers["Cache-Control"] = "private, no-cache"
 
 
 def guard_of(request: web.Request) -> Guard | None:

@@ -38,8 +38,8 @@ class ProblemKind:
 
     @property
     def type(self) -> str:
-        """The URI that stands for it, and leads to its documentation."""
-        return f"/problems/{self.name}"
+        """The URI that stands for it, and leads to its documentation, if it has any."""
+        return f"/problems/{self.name}" if self.name else "about:blank"
 
 
 INVALID_REQUEST = ProblemKind(
@@ -209,7 +209,8 @@ OF_ERRORS: dict[type[AggsvcError], ProblemKind] = {
         "Try again when there is room, or send less at once.",
     ),
 }
-OF_STATUSES = {
+# What answers an error of the server's own.
+OF_STATUSES = {kind.status: kind for kind in OF_ERRORS.values()} | {
     kind.status: kind
     for kind in (INVALID_REQUEST, NOTHING_HERE, METHOD_NOT_ALLOWED, HEAD_TOO_LARGE, INTERNAL)
 }
@@ -228,6 +229,6 @@ def kind_of(error: type[AggsvcError]) -> ProblemKind:
 
 
 def kind_of_status(status: int) -> ProblemKind:
-    """The kind that answers an HTTP error of the server's own."""
-    known = OF_STATUSES.get(HTTPStatus(status))
-    return known or ProblemKind("", HTTPStatus(status), HTTPStatus(status).phrase, "", "")
+    """The kind that answers an error of the server's own; one without a name if none does."""
+    known = OF_STATUSES.get(status)
+    return known or ProblemKind("", status, HTTPStatus(status).phrase, "", "")

@@ -88,14 +88,17 @@ def sort_by(*names: str) -> Choice:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text; of a pattern, if there is one."""
+    """A text; of a pattern, if there is one. Its `format` is for the reader, and not checked."""
 
     pattern: str | None = None
     expected: str = "a text"
+    format: str | None = None
 
     def schema(self) -> dict[str, Any]:
         """The same as a JSON schema."""
-        return {"type": "string"} | ({"pattern": f"^{self.pattern}$"} if self.pattern else {})
+        pattern = {"pattern": f"^{self.pattern}$"} if self.pattern else {}
+        format_ = {"format": self.format} if self.format else {}
+        return {"type": "string", **pattern, **format_}
 
     def read(self, text: str) -> str:
         """The text; raises ValueError where it is not of the pattern."""

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from aggsvc.app import create_app
 from aggsvc.http.connections import Connections
-from aggsvc.http.kinds import KINDS
+from aggsvc.http.kinds import KINDS, kind_of_status
 from aggsvc.settings import Settings
 from tests.api.conftest import Client
 from tests.api.helpers import assert_problem, json_of, post, processed
@@ -120,3 +120,10 @@ async def test_a_refusal_names_the_field_that_is_at_fault(client: Client) -> Non
         ({"Content-Type": "text/csv", "Idempotency-Key": ""}, "Idempotency-Key"),
     ):  # fmt: skip
         assert (await json_of(await post(client, b"x", headers)))["field"] == field
+
+
+def test_a_status_that_no_kind_has_is_told_by_its_own_name() -> None:
+    """As RFC 9457 has it for problems that need no more words."""
+    kind = kind_of_status(418)
+    assert (kind.type, kind.title) == ("about:blank", "I'm a Teapot")
+    assert kind_of_status(417).name == "unknown-expectation"

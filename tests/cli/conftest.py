@@ -31,7 +31,7 @@ DEADLINE = 20.0
 ESCAPES = re.compile(r"\x1b\[[\d;?]*[A-Za-z]")
 FINAL = ("processed", "partial", "failed")
 # What changes from one upload of the same bytes to the next.
-OF_THE_RUN = ("file_id", "uploaded_at", "started_at", "processed_at", "processing_ms")
+OF_THE_RUN = ("file_id", "history", "uploaded_at", "started_at", "processed_at", "processing_ms")
 
 
 class Done(NamedTuple):

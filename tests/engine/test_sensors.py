@@ -158,6 +158,7 @@ def test_any_bytes_are_decoded_or_refused(data: bytes) -> None:
         SensorTable.decode(data)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("sort", ["", "mean_value", "-mean_value", "row_count"])
 @pytest.mark.parametrize("offset", [0, 500_000])
 def test_a_page_of_a_million_sensors_is_there_within_half_a_second(sort: str, offset: int) -> None:

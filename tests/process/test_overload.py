@@ -11,6 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from tests.api.helpers import MULTIPART, body, part
 from tests.conftest import until
@@ -34,6 +35,7 @@ GROWTH_MIB = 64
 ROUNDS = 3
 
 
+@pytest.mark.alone
 async def test_ten_times_the_work_is_refused_in_time_and_the_service_stays_live(
     server: ServerProcess, http: aiohttp.ClientSession
 ) -> None:
@@ -131,6 +133,7 @@ async def accepted_at_last(http: aiohttp.ClientSession, server: ServerProcess) -
                 await asyncio.sleep(0.1)
 
 
+@pytest.mark.alone
 async def test_hundreds_of_slow_clients_leave_others_their_speed(
     server: ServerProcess, http: aiohttp.ClientSession
 ) -> None:

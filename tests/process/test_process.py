@@ -42,6 +42,7 @@ def file_of(rows: int, seed: int = 0) -> bytes:
     return b"\n".join(lines) + b"\n"
 
 
+@pytest.mark.alone
 async def test_starts_within_two_seconds_and_answers(
     server: ServerProcess, http: aiohttp.ClientSession
 ) -> None:

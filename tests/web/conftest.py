@@ -128,8 +128,13 @@ class Complaints:
         context.on("weberror", lambda e: self.console.append(str(e.error)))
         context.on(
             "request",
-            lambda r: self.elsewhere.append(r.url) if not r.url.startswith(origin) else None,
+            lambda r: self.elsewhere.append(r.url) if not is_of(origin, r.url) else None,
         )
+
+
+def is_of(origin: str, url: str) -> bool:
+    """Whether it is asked of the service, or of what a page made itself of what it had from it."""
+    return url.removeprefix("blob:").startswith(origin)
 
 
 @pytest.fixture

@@ -1,16 +1,18 @@
 // Figures, sizes, durations, times and ages as the reader's locale and zone have them. The server
-// renders them plainly: <data value class="number|size|duration"> and <time datetime>.
+// renders them plainly: <data value class="number|brief|size|duration"> and <time datetime>.
 
 const UNITS = ["KiB", "MiB", "GiB"];
 const AGES = [["day", 86_400], ["hour", 3_600], ["minute", 60], ["second", 1]];
 const AGE_MS = 10_000; // how often ages are told anew
 
 const plain = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 17 });
+const six = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 6 });
 const tenths = new Intl.NumberFormat(undefined, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const ago = new Intl.RelativeTimeFormat(undefined, { style: "short", numeric: "auto" });
 const moments = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 
 export const formatNumber = (figure) => plain.format(figure);
+export const formatBrief = (figure) => six.format(figure);
 
 export function formatSize(bytes) {
   if (bytes < 1024) return `${plain.format(bytes)} bytes`;
@@ -40,7 +42,7 @@ export function formatAge(moment, now = Date.now()) {
   return ago.format(-Math.floor(seconds / length), unit);
 }
 
-const FORMATS = { number: formatNumber, size: formatSize, duration: formatDuration };
+const FORMATS = { number: formatNumber, brief: formatBrief, size: formatSize, duration: formatDuration };
 
 const utc = (text) => `${text.slice(0, 10)} ${text.slice(11, 19)} UTC`;
 

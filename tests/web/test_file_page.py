@@ -1,0 +1,265 @@
+"""The page of one file in a real browser: charts, sensors, bad rows, history, and what is done."""
+
+import csv
+import io
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Page, expect
+
+from tests.web.conftest import OpenPage, Site, violations
+from web.advice import ADVICE, advice_on
+
+README = Path(__file__).parents[2] / "README.md"
+HEADER = "sensor_id,timestamp,value,site\n"
+SENSORS = 60
+
+
+def a_day() -> bytes:
+    """A reading of each sensor every half hour of a day, and six bad rows of four kinds."""
+    lines = [HEADER]
+    for half_hours in range(48):
+        time = f"2025-10-01T{half_hours // 2:02}:{half_hours % 2 * 30:02}:00Z"
+        for sensor in range(SENSORS):
+            value = 20 + sensor / 10 + 5 * math.sin(half_hours / 8)
+            lines.append(f"room-{sensor:02},{time},{value:.3f},north\n")
+    bad = ["room-01,2025-10-32,1,north\n", "room-02,,1,north\n", "room-03,2025-10-01,N/A,north\n"]
+    lines[4:4] = [*bad, *bad[:2], "room-04,2025-10-01\n"]
+    return "".join(lines).encode()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def file_id(site: Site) -> str:
+    file_id = await site.upload(a_day(), "day.csv")
+    await site.finished(file_id)
+    return file_id
+
+
+async def saved(page: Page, link: str) -> bytes:
+    async with page.expect_download() as downloading:
+        await page.get_by_role("link", name=link).first.click()
+    return (await (await downloading.value).path()).read_bytes()
+
+
+async def assert_tells_all(page: Page) -> None:
+    """What the page says of a_day(), with scripts and without."""
+    await expect(page.get_by_role("heading", name="day.csv", level=1)).to_be_visible()
+    for term, figure in (("Readings", "2,880"), ("Sensors", "60"), ("Minimum", "15.004")):
+        shown = page.locator(".headlines div", has=page.get_by_text(term, exact=True))
+        await expect(shown.locator("dd")).to_have_text(figure)
+    await expect(page.locator("#sensors caption")).to_contain_text("1 to 25 of 60")
+    await expect(page.locator("#errors mark")).to_have_count(6)
+    row = page.locator(".rows tr", has_text="missing timestamp").first
+    await expect(row.locator("td").nth(3)).to_have_text("room-02")
+    await expect(row.locator("mark")).to_have_text("empty")
+    await expect(page.locator(".history li")).to_have_count(3)
+
+
+async def test_the_page_tells_all_and_lets_it_be_saved(
+    open_page: OpenPage, site: Site, file_id: str
+) -> None:
+    async with open_page(f"/ui/files/{file_id}", locale="en-US", accept_downloads=True) as page:
+        await assert_tells_all(page)
+        await expect(page.locator("#chart .u-over")).to_be_visible()
+        errors = await saved(page, "Row errors as NDJSON")
+        assert len(errors.splitlines()) == 6
+        assert len((await saved(page, "Row errors as CSV")).splitlines()) == 7
+        one = await saved(page, "missing timestamp as NDJSON")
+        assert {json.loads(line)["reason"] for line in one.splitlines()} == {"missing timestamp"}
+        sensors = csv.DictReader(io.StringIO((await saved(page, "Sensors as CSV")).decode()))
+        assert len(list(sensors)) == SENSORS
+        summary = json.loads(await saved(page, "Summary as JSON"))
+        assert summary["aggregates"]["row_count"] == 2_880
+        assert await saved(page, "The file as it was uploaded") == a_day()
+        await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        await page.get_by_role("button", name="the curl line").click()
+        await expect(page.get_by_role("status").get_by_text("Copied")).to_be_visible()
+        copied = await page.evaluate("navigator.clipboard.readText()")
+        assert copied == f"curl -s {site.url}/files/{file_id}"
+
+
+async def test_zoom_pick_a_sensor_search_and_sort_stay_in_the_address(
+    open_page: OpenPage, file_id: str
+) -> None:
+    async with open_page(f"/ui/files/{file_id}") as page:
+        chart, title = page.locator("#chart .u-over"), page.locator("#series-title")
+        await page.get_by_role("searchbox").fill("ROOM-3")
+        await page.get_by_role("button", name="Search").click()
+        await expect(page.locator("#sensors caption")).to_contain_text("1 to 10 of 10")
+        await page.get_by_role("columnheader", name="Mean").get_by_role("link").click()
+        first = page.locator("#sensors tbody th").first
+        await expect(first).to_have_text("room-39")
+        await page.get_by_role("link", name="room-37").click()
+        await expect(title).to_have_text("Readings of room-37")
+        await expect(page.locator("#sensors [aria-current]")).to_have_text("room-37")
+        await expect(page.locator("#series .figures dd").first).to_have_text("48")
+        await expect(chart).to_be_in_viewport()
+        box = await chart.bounding_box()
+        assert box is not None
+        await page.mouse.move(box["x"] + box["width"] / 4, box["y"] + 50)
+        await page.mouse.down()
+        await page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 60, steps=4)
+        await page.mouse.up()
+        await expect(page.locator("#series .figures dd").first).to_have_text(re.compile("^1[0-4]$"))
+        for name in ("sensor=room-37", "from=", "to=", "q=ROOM-3", "sort=-mean_value"):
+            assert name in page.url
+        await page.get_by_role("link", name="missing timestamp", exact=True).click()
+        await expect(page.locator("#errors mark")).to_have_count(2)
+        assert "sensor=room-37" in page.url
+        await page.reload()
+        await expect(title).to_have_text("Readings of room-37")
+        await expect(page.locator("#errors mark")).to_have_count(2)
+        await page.get_by_role("link", name="Later").click()
+        await expect(page.locator("#chart .u-over")).to_be_visible()
+        await page.locator("#chart .u-over").dblclick()
+        await expect(page.locator("#series .figures dd").first).to_have_text("48")
+        await page.get_by_role("link", name="All sensors").click()
+        await expect(title).to_have_text("Readings of all sensors")
+        await page.go_back()
+        await expect(title).to_have_text("Readings of room-37")
+        await expect(page.locator("#chart .u-over")).to_be_visible()
+
+
+async def test_all_but_the_liveliness_is_there_without_scripts(
+    open_page: OpenPage, file_id: str
+) -> None:
+    async with open_page(f"/ui/files/{file_id}", script=False) as page:
+        await assert_tells_all(page)
+        await expect(page.locator("#chart svg path.line")).to_be_visible()
+        await page.get_by_role("link", name="Next").click()
+        await expect(page.locator("#sensors caption")).to_contain_text("26 to 50 of 60")
+        await page.get_by_role("link", name="room-30").click()
+        await expect(page.locator("#series-title")).to_have_text("Readings of room-30")
+        await page.get_by_role("link", name="Zoom in").click()
+        await expect(page.locator("#series .figures dd").first).to_have_text("24")
+        await page.get_by_text("The series as a table").click()
+        rows = page.get_by_role("region", name="The series as a table").get_by_role("row")
+        await expect(rows).to_have_count(25)
+        await page.locator("summary", has_text="Process again").click()
+        await page.get_by_role("button", name="Process again").click()
+        await expect(page.locator("#notice")).to_contain_text("1 file queued")
+        await page.get_by_role("button", name="Delete").click()
+        await expect(page.get_by_role("heading", name="Delete day.csv?")).to_be_visible()
+        await page.get_by_role("button", name="Delete").click()
+        await expect(page.locator("#notice")).to_contain_text("1 file deleted")
+
+
+async def test_reprocess_and_delete_ask_first(
+    open_page: OpenPage, site: Site, file_id: str
+) -> None:
+    async with open_page(f"/ui/files/{file_id}") as page:
+        await page.get_by_role("button", name="Process again").click()
+        asking = page.get_by_role("dialog")
+        await asking.get_by_role("button", name="Leave as it is").click()
+        await expect(asking).to_have_count(0)
+        await page.get_by_role("button", name="Process again").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Process again").click()
+        await expect(page.locator(".history li")).to_have_count(6)
+        await expect(page.locator(".history")).to_contain_text("to be processed again")
+        await page.get_by_role("button", name="Delete").click()
+        await expect(page.get_by_role("button", name="Keep")).to_be_focused()
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("dialog")).to_have_count(0)
+        assert (await site.get(f"/files/{file_id}"))["status"] == "partial"
+        await page.get_by_role("button", name="Delete").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+        await expect(page.locator("#notice")).to_contain_text("1 file deleted")
+        assert (await site.get("/files"))["items"] == []
+
+
+async def test_the_page_fills_in_while_the_file_is_processed(
+    open_page: OpenPage, site: Site
+) -> None:
+    """The browser gets the page as it was at first, however soon the file is done."""
+    rows = b"".join(b"s%d,2025-10-01T00:00:%02dZ,%d\n" % (n % 7, n % 60, n) for n in range(99_999))
+    file_id = await site.upload(b"sensor_id,timestamp,value\n" + rows * 6, "long.csv")
+    path = f"/ui/files/{file_id}"
+    async with site.http.get(site.url + path) as answer:
+        first = await answer.text()
+    assert "<progress" in first
+    async with open_page(f"{path}?sensor=s1") as page:
+        await page.route(site.url + path, lambda route: route.fulfill(body=first), times=1)
+        await page.goto(site.url + path)
+        await expect(page.locator(".headlines")).to_be_visible()
+        await expect(page.locator("#chart .u-over")).to_be_visible()
+        await expect(page.get_by_role("progressbar")).to_have_count(0)
+        await expect(page.locator(".history li")).to_have_count(3)
+
+
+async def test_a_picked_sensor_of_a_large_file_comes_after_the_page(
+    open_page: OpenPage, site: Site
+) -> None:
+    rows = b"".join(b"s%d,2025-10-01T00:00:%02dZ,%d\n" % (n % 7, n % 60, n) for n in range(99_999))
+    file_id = await site.upload(b"sensor_id,timestamp,value\n" + rows * 4, "large.csv")
+    await site.finished(file_id)
+    path = f"/ui/files/{file_id}?sensor=s3"
+    async with site.http.get(site.url + path) as answer:
+        assert "This is read again from the file" in await answer.text()
+    async with open_page(path, locale="en-US") as page:
+        await expect(page.locator("#series .figures dd").first).to_have_text("57,144")
+        assert "now" not in page.url
+    async with open_page(path, script=False) as page:
+        await page.get_by_role("link", name="Read it").click()
+        await expect(page.locator("#series .figures dd").first).to_have_text("57,144")
+
+
+@pytest.mark.parametrize("width", [360, 3840])
+async def test_nothing_is_wider_than_the_window(
+    open_page: OpenPage, file_id: str, width: int
+) -> None:
+    window = {"width": width, "height": 800}
+    async with open_page(f"/ui/files/{file_id}?sensor=room-01", viewport=window) as page:
+        await expect(page.locator("#chart .u-over")).to_be_visible()
+        wide = await page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= width
+
+
+async def test_what_cannot_be_shown_says_why(open_page: OpenPage, site: Site, file_id: str) -> None:
+    path = f"/ui/files/{file_id}"
+    async with open_page(f"{path}?sensor=nobody") as page:
+        await expect(page.locator("#series [role=alert]")).to_contain_text(
+            "no readings of a sensor"
+        )
+        await page.get_by_role("link", name="All sensors").click()
+        await expect(page.locator("#chart .u-over")).to_be_visible()
+    async with open_page(f"{path}?from=yesterday&cursor=x&sort=size") as page:
+        await expect(page.locator("#series [role=alert]")).to_contain_text("invalid timestamp")
+        await expect(page.locator("#sensors [role=alert]")).to_be_visible()
+        await expect(page.locator("#sensors caption")).to_contain_text("1 to 25 of 60")
+    async with open_page(f"{path}?from=2030-01-01T00:00:00Z") as page:
+        await expect(page.locator("#series")).to_contain_text("no reading in this stretch")
+    failed = await site.upload(b"a;b\n1;2\n", "failed.csv")
+    await site.finished(failed)
+    async with open_page(f"/ui/files/{failed}") as page:
+        await expect(page.locator(".verdict")).to_contain_text("the header has no column sensor_id")
+        await expect(page.locator(".verdict")).to_contain_text("Name the missing columns")
+
+
+async def test_everybody_can_use_the_page(open_page: OpenPage, site: Site, file_id: str) -> None:
+    """axe-core finds nothing wrong with it, whatever it shows, in either theme."""
+    failed = await site.upload(b"a;b\n1;2\n", "failed.csv")
+    await site.finished(failed)
+    picked = f"/ui/files/{file_id}?sensor=room-01&q=room&reason=missing%20timestamp"
+    for path, scheme in ((picked, "light"), (picked, "dark"), (f"/ui/files/{failed}", "dark")):
+        async with open_page(path, bypass_csp=True, color_scheme=scheme) as page:
+            await expect(page.locator(".history li")).to_have_count(3)
+            assert await violations(page) == []
+    async with open_page(f"/ui/files/{failed}", bypass_csp=True) as page:
+        await page.get_by_role("button", name="Process again").click()
+        assert await violations(page) == []
+
+
+async def test_the_advice_is_that_of_the_readme() -> None:
+    """One message, one advice, wherever it is read."""
+    table = README.read_text().partition("### A file is `failed`")[2].partition("\n\nAfter")[0]
+    rows = re.findall(r"^\| `(.+)` \| (.+) \|$", table, re.MULTILINE)
+    plain = {message: re.sub(r"`|\[(.*?)\]\(.*?\)", r"\1", advice) for message, advice in rows}
+    assert plain == ADVICE
+    assert advice_on("the header has no column value; columns found: 'a'") == advice_on(
+        "the header has no column sensor_id and no value; columns found: 'b', 'c'"
+    )
+    assert advice_on("something new") is None
