@@ -16,8 +16,7 @@ CONFIG = Path(__file__).with_name("schemathesis.toml")
 # Examples a call and phase; `make fuzz-test` takes more of them.
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "4"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
-# Of which the phase of edge cases alone has some hundreds.
-LEAST_CASES = 12 * EXAMPLES
+LEAST_CASES = 10 * EXAMPLES
 
 
 async def fuzz(url: str, folder: Path, *headers: str) -> tuple[Any, str]:
