@@ -519,7 +519,8 @@ async def test_until_access_is_decided_no_name_of_the_dns_is_answered(make_door:
         for method, path in calls:
             sent = {"Host": host, "Sec-Fetch-Site": "same-origin", "Origin": f"http://{host}"}
             answer = await door.client.request(method, path, headers=sent)
-            await assert_problem(answer, 403, "localhost", "AUTH=off")
+            assert answer.status == 403, (host, path)
+            assert "set AUTH=on or AUTH=off" in await answer.text(), (host, path)
     for host in ("localhost", "LOCALHOST:8000", "localhost.", "a.localhost:1", "127.0.0.1:8000",
                  "[::1]:8000", "192.0.2.7", "api", "host.docker.internal"):  # fmt: skip
         assert (await door.client.get("/files", headers={"Host": host})).status == 200, host
