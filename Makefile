@@ -24,7 +24,7 @@ hang-up-test: .venv/dev.stamp ## Hang up 1,000 times in each of 32 ways
 	HANG_UPS=1000 $(BIN)/python -m pytest --timeout=1800 tests/process/test_hang_ups.py
 
 fuzz-test: .venv/dev.stamp ## Have Schemathesis make 2,000 requests and more, after the API's own description
-	FUZZ_EXAMPLES=150 $(BIN)/python -m pytest -s --timeout=1800 tests/fuzz/test_schemathesis.py
+	FUZZ_EXAMPLES=200 $(BIN)/python -m pytest -s --timeout=1800 tests/fuzz/test_schemathesis.py
 
 power-loss-test: .venv/dev.stamp ## Lose the power at every step of 20 scripted runs of the stores
 	POWER_LOSS_RUNS=20 $(BIN)/python -m pytest --timeout 600 tests/mocks/test_power_loss.py

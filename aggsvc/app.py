@@ -203,6 +203,7 @@ def _loading_engine(name: str) -> asyncio.Future[Engine]:
         try:
             settle = partial(loading.set_result, load_engine(name, os.cpu_count() or 1))
         except Exception as error:
+            log.exception("the engine cannot be loaded, so that no file is processed")
             settle = partial(loading.set_exception, error)
         with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(lambda: loading.done() or settle())

@@ -15,7 +15,9 @@ from typing import Any
 import aiohttp
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
+from aggsvc import app
 from aggsvc.logs import _formatter
 from tests.conftest import BAD_ROW, DEADLINE, GOOD_ROW, HEADER, until
 
@@ -250,3 +252,17 @@ async def test_malformed_requests_leave_one_line_each_and_no_traceback(
     assert "Traceback" not in text
     for line in text.splitlines():
         assert orjson.loads(line)["level"] != "error"
+
+
+async def test_an_engine_that_cannot_be_loaded_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once with its traceback, for the jobs that wait for it tell no more than its message."""
+
+    def fail(*_: object) -> None:
+        raise EOFError("Ran out of input")
+
+    monkeypatch.setattr(app, "load_engine", fail)
+    with capture_logs() as logs, pytest.raises(EOFError):
+        await app._loading_engine("auto")
+    assert [(line["event"][:27], line["exc_info"]) for line in logs] == [
+        ("the engine cannot be loaded", True)
+    ]

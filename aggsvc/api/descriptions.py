@@ -42,7 +42,6 @@ from aggsvc.errors import (
     StoreFull,
     TooLarge,
     TooSlow,
-    UnknownExpectation,
 )
 from aggsvc.health import GuardedReport, HealthReport, HealthSummary
 from aggsvc.http.operations import Answer, Header, Operation
@@ -78,7 +77,7 @@ SUBMIT_FILE = Operation(
         ),
     ),
     (IDEMPOTENCY_KEY,),
-    (Conflict, InvalidUpload, KeyReused, StoreFull, TooLarge, TooSlow, UnknownExpectation),
+    (Conflict, InvalidUpload, KeyReused, StoreFull, TooLarge, TooSlow),
     "One file a request, as the multipart field `file`, neither compressed nor encoded. Other "
     "fields are read past. With `Expect: 100-continue` an upload is refused before its body is "
     "sent.",

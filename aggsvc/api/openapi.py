@@ -20,6 +20,7 @@ from aggsvc.errors import (
     StoreUnavailable,
     TooManyFailures,
     Unauthenticated,
+    UnknownExpectation,
     UnsupportedMedia,
 )
 from aggsvc.events import FileDeleted, FileEvent, Missed
@@ -40,7 +41,7 @@ Sensor CSV files go in; exact aggregates and a row-by-row account of what was wr
 Upload a file with `POST /files`, then ask for its record until its `status` is `processed`,
 `partial` or `failed`, or follow its events. Each refusal is an RFC 9457 problem whose `detail` says
 what was wrong, where, and what would be right. A parameter of the query that is not described, or
-is there twice, is refused. What answers to GET answers to HEAD.
+is there twice, is refused. What answers to GET answers to HEAD, but for streams of events.
 """
 TAGS = {
     "files": "Uploads and their records.",
@@ -52,13 +53,15 @@ TAGS = {
 REFUSALS: tuple[type[AggsvcError], ...] = (
     InvalidRequest,
     InvalidParameter,
+    Unauthenticated,
+    Forbidden,
+    TooManyFailures,
+    UnknownExpectation,
     UnsupportedMedia,
     Busy,
     StoreUnavailable,
     AggsvcError,
 )
-# The same of a call that may need a token.
-GUARDED: tuple[type[AggsvcError], ...] = (Unauthenticated, Forbidden, TooManyFailures)
 # What no answer consists of, but its text is made of.
 WITHIN_TEXTS = (RowError, FileEvent, FileDeleted, Missed)
 SCHEME = "bearer"
@@ -152,8 +155,7 @@ def _operation(call: Call, calls: list[Call], schemas: _Schemas) -> Json:
 
 def _refused(call: Call) -> dict[int, list[ProblemKind]]:
     """The kinds of problem with which the call may be refused, by their status."""
-    guarded = GUARDED if call.needs else ()
-    kinds = {kind_of(error) for error in (*REFUSALS, *guarded, *call.operation.refusals)}
+    kinds = {kind_of(error) for error in (*REFUSALS, *call.operation.refusals)}
     by_status: dict[int, list[ProblemKind]] = {}
     for kind in sorted(kinds, key=lambda kind: kind.name):
         by_status.setdefault(kind.status, []).append(kind)

@@ -8,9 +8,10 @@ too: so it lies in a folder named for the sources of all of them.
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -23,6 +24,8 @@ try:
 except ImportError:
     HAS_NUMBA = False
 else:
+    from aggsvc.engine.kept_code import KeptCode
+
     HAS_NUMBA = True
 
 
@@ -71,10 +74,10 @@ def inlined(function: F) -> F:
 
 def _compiled(function: F, **options: Any) -> F:
     options |= {"nogil": True, "_nrt": False}
-    try:
-        return numba.njit(cache=True, **options)(function)  # type: ignore[no-any-return]
-    except RuntimeError:  # no folder in which the code could be kept may be written
-        return numba.njit(**options)(function)  # type: ignore[no-any-return]
+    made: Any = numba.njit(**options)(function)
+    with suppress(RuntimeError):  # no folder in which the code could be kept may be written
+        made._cache = KeptCode(function)  # as cache=True does with numba's own
+    return cast("F", made)
 
 
 def _wrapping(function: F) -> F:

@@ -16,7 +16,7 @@ from aggsvc.errors import (
 )
 from aggsvc.http.forms import CSRF_TOKEN, require_form_token
 from aggsvc.http.guard import CALLER, SCHEME, Caller, Guard
-from aggsvc.http.origins import require_own_origin
+from aggsvc.http.origins import require_own_host, require_own_origin
 from aggsvc.http.routing import route_of
 from aggsvc.http.sessions import FORM_TOKEN
 from aggsvc.keys import GUARD, SETTINGS
@@ -38,6 +38,7 @@ async def access_middleware(request: web.Request, handler: Handler) -> web.Strea
         return await handler(request)
     guard = guard_of(request)
     if guard is None:
+        require_own_host(request)
         require_own_origin(request)
         return await handler(request)
     try:

@@ -113,7 +113,8 @@ OF_ERRORS: dict[type[AggsvcError], ProblemKind] = {
         "forbidden",
         HTTPStatus.FORBIDDEN,
         "This is not allowed",
-        "the token's scope does not allow it, or a page of another site has sent it",
+        "the token's scope does not allow it, a page of another site has sent it, or the service "
+        "was asked by a name that others could lead to it",
         "Use a token of a wider scope, or the service's own pages.",
     ),
     TooManyFailures: ProblemKind(

@@ -1,9 +1,10 @@
-"""A page of another site must not have a browser change anything here."""
+"""A page of another site must not have a browser change anything here, or read it."""
 
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from aiohttp import web
-from aiohttp.hdrs import METH_GET, METH_HEAD, METH_OPTIONS, ORIGIN, REFERER
+from aiohttp.hdrs import HOST, METH_GET, METH_HEAD, METH_OPTIONS, ORIGIN, REFERER
 
 from aggsvc.errors import ForeignRequest
 from aggsvc.http.proxies import host_of
@@ -11,6 +12,21 @@ from aggsvc.keys import SETTINGS
 
 SAFE = (METH_GET, METH_HEAD, METH_OPTIONS)
 SITE = "Sec-Fetch-Site"
+# What no other site can register, so that its pages have no such name.
+OWN_NAMES = (".localhost", ".internal")
+
+
+def require_own_host(request: web.Request) -> None:
+    """Raise ForeignRequest where AUTH lets in this machine alone, and the name asked is another's.
+
+    To a browser a page whose name in the DNS was led to this machine is of our own origin, and it
+    would read all. So by a name of the public DNS nobody is answered until AUTH is decided.
+    """
+    if request.app[SETTINGS].auth == "auto" and not _is_local(request.headers.get(HOST, "")):
+        raise ForeignRequest(
+            "the service answers to localhost or an address only, not to a name that others could "
+            "lead here; ask for one of those, or set AUTH=on or AUTH=off"
+        )
 
 
 def require_own_origin(request: web.Request) -> None:
@@ -25,6 +41,14 @@ def require_own_origin(request: web.Request) -> None:
         raise ForeignRequest(
             "a page of another site has sent this; do it on a page of this service"
         )
+
+
+def _is_local(host: str) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return "." not in name.rstrip(".") or name.endswith(OWN_NAMES) or bool(ip_address(name))
+    except ValueError:
+        return False
 
 
 def _is_own(request: web.Request) -> bool:

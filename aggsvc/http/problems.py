@@ -71,7 +71,8 @@ class Problem:
     """What was wrong, where, and what would be right, as RFC 9457 has it.
 
     `type` leads to what documents the kind of problem. `field` names the parameter, header or form
-    field that is at fault, if it is one.
+    field that is at fault, if it is one. `request_id` finds the request in the log; null where what
+    came could not be read as a request.
     """
 
     type: str
@@ -79,11 +80,13 @@ class Problem:
     status: int
     detail: str
     field: str | None
+    request_id: str | None
 
 
 def problem(kind: ProblemKind, detail: str, field: str | None = None) -> web.Response:
     """A problem details answer of that kind, with that one sentence."""
-    body = Problem(kind.type, kind.title, kind.status, detail, field)
+    request_id = structlog.contextvars.get_contextvars().get("request_id")
+    body = Problem(kind.type, kind.title, kind.status, detail, field, request_id)
     return web.Response(
         status=kind.status,
         body=orjson.dumps(body, option=orjson.OPT_APPEND_NEWLINE),

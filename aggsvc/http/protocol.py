@@ -6,11 +6,16 @@ from typing import Self
 
 import structlog
 from aiohttp import web
+from aiohttp.hdrs import EXPECT
 from aiohttp.http_exceptions import HttpProcessingError, InvalidURLError, LineTooLong
 
+from aggsvc.errors import UnknownExpectation
 from aggsvc.http.answer_headers import complete
-from aggsvc.http.kinds import HEAD_TOO_LARGE, INTERNAL, MALFORMED_HTTP
+from aggsvc.http.kinds import HEAD_TOO_LARGE, INTERNAL, MALFORMED_HTTP, kind_of
 from aggsvc.http.problems import INTERNAL_DETAIL, problem
+from aggsvc.http.request_ids import bind_identity
+
+UNKNOWN_EXPECTATION = "the expectation is not known; Expect is 100-continue"
 
 log = structlog.get_logger()
 
@@ -24,6 +29,16 @@ class ProblemProtocol(web.RequestHandler):
     def of(cls, server: web.Server) -> Self:
         """A connection as the server itself would make it."""
         return cls(server, loop=asyncio.get_running_loop(), **server._kwargs)
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send the answer; what an Expect that is not known gets before the app is asked, too."""
+        if isinstance(resp, web.HTTPException) and resp.status == HTTPStatus.EXPECTATION_FAILED:
+            bind_identity(request)
+            resp = problem(kind_of(UnknownExpectation), UNKNOWN_EXPECTATION, EXPECT)
+            resp.force_close()  # the body may follow or not
+        return await super().finish_response(request, resp, start_time)
 
     def handle_error(
         self,

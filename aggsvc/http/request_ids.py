@@ -50,13 +50,18 @@ IDENTITY = web.RequestKey("IDENTITY", Identity)
 
 @web.middleware
 async def request_id_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Know the request by its id from here on: aiohttp gives each a context of its own."""
+    """Know the request by its id from here on."""
+    bind_identity(request)
+    return await handler(request)
+
+
+def bind_identity(request: web.BaseRequest) -> None:
+    """Have all that is logged and told from here on name the request: each has its own context."""
     identity = request[IDENTITY] = identify(request)
     bound = {"request_id": identity.request_id}
     if identity.trace is not None:
         bound["trace_id"] = identity.trace.trace_id
     structlog.contextvars.bind_contextvars(**bound)
-    return await handler(request)
 
 
 async def add_request_id(request: web.Request, answer: web.StreamResponse) -> None:
@@ -67,7 +72,7 @@ async def add_request_id(request: web.Request, answer: web.StreamResponse) -> No
         answer.headers[TRACEPARENT] = identity.trace.traceparent()
 
 
-def identify(request: web.Request) -> Identity:
+def identify(request: web.BaseRequest) -> Identity:
     """The request's own id where it is sound, else its trace's, else a new one."""
     trace = _trace(request.headers.getall(TRACEPARENT, []))
     match request.headers.getall(REQUEST_ID, []):

@@ -72,7 +72,8 @@ async def assert_problem(answer: ClientResponse, status: int, *says: str) -> Non
     assert answer.status == status, text
     assert answer.content_type == "application/problem+json"
     problem = orjson.loads(text)
-    assert problem.keys() == {"type", "title", "status", "detail", "field"}
+    assert problem.keys() == {"type", "title", "status", "detail", "field", "request_id"}
+    assert problem["request_id"] == answer.headers["X-Request-ID"]
     kind = KINDS[problem["type"].removeprefix("/problems/")]
     assert (problem["status"], problem["title"]) == (status, kind.title)
     assert kind.status == status

@@ -523,7 +523,7 @@ FOREIGN = (
 )
 
 
-@pytest.mark.parametrize("auth", ["auto", "on"])
+@pytest.mark.parametrize("auth", ["off", "on"])
 async def test_another_sites_page_changes_nothing(make_door: MakeDoor, auth: str) -> None:
     """Whatever a browser says of where a request comes from, with access on or off."""
     door = await make_door(auth=auth)
@@ -536,6 +536,29 @@ async def test_another_sites_page_changes_nothing(make_door: MakeDoor, auth: str
             assert (answer.status == 403) is (headers in FOREIGN), (method, path, headers)
         answer = await door.client.get("/files", headers=sender | headers | {"Host": HOST})
         assert answer.status == 200
+
+
+async def test_until_access_is_decided_no_name_of_the_dns_is_answered(make_door: MakeDoor) -> None:
+    """To a browser a page whose name was led to this machine is of the service's own origin."""
+    door = await make_door(auth="auto")
+    calls = (("GET", "/files"), ("GET", "/ui"), ("GET", "/health"), ("POST", "/files"))
+    for host in ("evil.example", "evil.example:8000", "localhost.evil.example", "evil.example.",
+                 "127.0.0.1.evil.example", "xlocalhost.example", "[::1", "0x7f.1"):  # fmt: skip
+        for method, path in calls:
+            sent = {"Host": host, "Sec-Fetch-Site": "same-origin", "Origin": f"http://{host}"}
+            answer = await door.client.request(method, path, headers=sent)
+            assert answer.status == 403, (host, path)
+            assert "set AUTH=on or AUTH=off" in await answer.text(), (host, path)
+    for host in ("localhost", "LOCALHOST:8000", "localhost.", "a.localhost:1", "127.0.0.1:8000",
+                 "[::1]:8000", "192.0.2.7", "api", "host.docker.internal"):  # fmt: skip
+        assert (await door.client.get("/files", headers={"Host": host})).status == 200, host
+
+
+@pytest.mark.parametrize("auth", ["off", "on"])
+async def test_once_access_is_decided_any_name_is_answered(make_door: MakeDoor, auth: str) -> None:
+    door = await make_door(auth=auth)
+    sent = {"Host": "files.example"} | (door.bearer("read") if auth == "on" else {})
+    assert (await door.client.get("/files", headers=sent)).status == 200
 
 
 async def test_behind_a_trusted_proxy_the_host_is_what_it_says(make_door: MakeDoor) -> None:

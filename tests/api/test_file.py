@@ -67,7 +67,8 @@ async def test_an_unknown_file_is_a_404(
 async def assert_problem_however_long(answer: aiohttp.ClientResponse) -> None:
     assert answer.status == 404
     assert answer.content_type == "application/problem+json"
-    assert (await json_of(answer)).keys() == {"type", "title", "status", "detail", "field"}
+    told = {"type", "title", "status", "detail", "field", "request_id"}
+    assert (await json_of(answer)).keys() == told
     assert "X-Evil" not in answer.headers
 
 

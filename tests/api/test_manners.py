@@ -284,7 +284,8 @@ async def test_a_gzipped_answer_has_a_weak_tag_which_is_known_again(client: Clie
     """Its bytes are not those that others get under the tag."""
     _, plain = await head_of(client, "/openapi.json", Accept_Encoding="identity")
     _, packed = await head_of(client, "/openapi.json", Accept_Encoding="gzip")
-    assert packed["ETag"] == f"W/{plain['ETag']}"
+    assert packed["ETag"].removeprefix("W/") == plain["ETag"].removeprefix("W/")
+    assert packed["ETag"].startswith("W/")
     for tag in (plain["ETag"], packed["ETag"]):
         status, _ = await head_of(client, "/openapi.json", If_None_Match=tag)
         assert status == 304

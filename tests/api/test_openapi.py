@@ -17,7 +17,7 @@ from aggsvc.api.routes import ROUTES
 from aggsvc.engine.sensors import SORTS
 from aggsvc.http.operations import Operation
 from aggsvc.http.routing import Call
-from tests.api.conftest import Client
+from tests.api.conftest import Client, MakeClient
 from tests.api.helpers import (
     assert_problem,
     body,
@@ -135,6 +135,21 @@ async def test_each_event_is_as_it_is_described(client: Client) -> None:
         event = orjson.loads(await answer.content.readline())
         assert event["file_id"] == record["file_id"]
         validate(event, {"$ref": "#/components/schemas/FileEvent"})
+
+
+async def test_each_call_refuses_wrong_tokens_as_it_is_described(make_client: MakeClient) -> None:
+    """Those for which no token is asked too, so that it is noticed; and guessing is slowed."""
+    client = await make_client(auth="on")
+    refused = set()
+    for _ in range(2):
+        for call in ROUTES:
+            path = call.path.format(file_id="nobody", name="busy")
+            wrong = {"Authorization": "Bearer wrong"}
+            answer = await client.request(call.method, path, headers=wrong)
+            await assert_as_described(answer, call.method, call.path)
+            refused.add((call.name, answer.status))
+    assert {status for _name, status in refused} == {401, 429}
+    assert {name for name, status in refused if status == 429} == {call.name for call in ROUTES}
 
 
 async def test_each_call_refuses_as_it_is_described(client: Client) -> None:

