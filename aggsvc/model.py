@@ -33,6 +33,25 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # What a listing leaves out of a record's aggregates, each with what it has instead.
 LONG_LISTS: dict[str, Any] = {"per_sensor_count": {}, "histogram": None, "time_series": None}
 
+# Each reason a row may fail for, in the order of the checks, and the column that it is about.
+COLUMN_OF_REASON = {
+    "record too long": None,
+    "unclosed quote": None,
+    "invalid utf-8": None,
+    "nul byte": None,
+    "too few fields": None,
+    "too many fields": None,
+    "missing sensor_id": "sensor_id",
+    "missing timestamp": "timestamp",
+    "missing value": "value",
+    "sensor_id too long": "sensor_id",
+    "invalid timestamp": "timestamp",
+    "timestamp out of range": "timestamp",
+    "invalid value": "value",
+    "value not finite": "value",
+}
+REASONS = tuple(COLUMN_OF_REASON)
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:

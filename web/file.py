@@ -15,7 +15,7 @@ from aggsvc.errors import Busy, Conflict, InvalidRequest, NotFound
 from aggsvc.http.hangups import while_connected
 from aggsvc.http.routing import Route, Scope
 from aggsvc.keys import SERVICE
-from aggsvc.model import Aggregates, FileRecord, RowError, rfc3339
+from aggsvc.model import REASONS, Aggregates, FileRecord, RowError, rfc3339
 from aggsvc.service import SensorPage, Series, Service
 from web.advice import advice_on
 from web.charts import Bar, Reach, SeriesChart, bars, micros
@@ -54,7 +54,7 @@ async def file_page(request: web.Request) -> web.Response:
     """GET /ui/files/{file_id}: the record, its charts, sensors and row errors."""
     service = request.app[SERVICE]
     record = await service.get(request.match_info["file_id"])
-    page = _Page(record, {name: request.query[name] for name in KEPT if request.query.get(name)})
+    page = _Page(record, _picked(request))
     at_once = "now" in request.query or record.size_bytes <= READ_AT_ONCE_BYTES
     context = {
         "file": record,
@@ -68,6 +68,14 @@ async def file_page(request: web.Request) -> web.Response:
         "errors": await _errors(service, page),
     }
     return render("file.html", request, context)
+
+
+def _picked(request: web.Request) -> dict[str, str]:
+    """What the address says is picked; a reason that is none counts as left out."""
+    picked = {name: request.query[name] for name in KEPT if request.query.get(name)}
+    if picked.get("reason", REASONS[0]) not in REASONS:
+        del picked["reason"]
+    return picked
 
 
 @dataclass(frozen=True, slots=True)

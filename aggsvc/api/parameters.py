@@ -4,7 +4,7 @@ from dataclasses import fields
 
 from aggsvc.http.kinds import KINDS
 from aggsvc.http.operations import Choice, Number, Parameter, Text, one_of, sort_by
-from aggsvc.model import SensorStatistics, Status
+from aggsvc.model import REASONS, SensorStatistics, Status
 from aggsvc.service import FILE_SORTS
 
 DEFAULT_LIMIT = 50
@@ -49,7 +49,12 @@ SENSORS_FORMAT = Parameter(
     "A page as JSON, or all sensors as CSV or JSON lines, without `limit` and `cursor`; if not "
     "given, what `Accept` likes better, JSON first.",
 )
-ERRORS_REASON = Parameter("reason", Text(), None, "Only row errors of this reason.")
+ERRORS_REASON = Parameter(
+    "reason",
+    Choice(REASONS, f"one of {', '.join(REASONS)}"),
+    None,
+    "Only row errors of this reason.",
+)
 SENSOR_SEARCH = Parameter(
     "q", Text(), "", "Only sensors whose id contains this text, in upper or lower case."
 )

@@ -9,26 +9,8 @@ import numpy.typing as npt
 import orjson
 
 from aggsvc.engine.names import Names
-from aggsvc.model import RowError
+from aggsvc.model import COLUMN_OF_REASON, REASONS, RowError
 
-# Each reason a row may fail for, in the order of the checks, and the column that it is about.
-COLUMN_OF_REASON = {
-    "record too long": None,
-    "unclosed quote": None,
-    "invalid utf-8": None,
-    "nul byte": None,
-    "too few fields": None,
-    "too many fields": None,
-    "missing sensor_id": "sensor_id",
-    "missing timestamp": "timestamp",
-    "missing value": "value",
-    "sensor_id too long": "sensor_id",
-    "invalid timestamp": "timestamp",
-    "timestamp out of range": "timestamp",
-    "invalid value": "value",
-    "value not finite": "value",
-}
-REASONS = tuple(COLUMN_OF_REASON)
 NUMBER_OF_REASON = {reason: number for number, reason in enumerate(REASONS)}
 VALUE_CHARS = 200
 

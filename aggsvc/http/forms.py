@@ -12,6 +12,7 @@ from aggsvc.errors import ForeignRequest, InvalidRequest, TooLarge, TooSlow
 from aggsvc.http.guard import CALLER
 from aggsvc.http.routing import route_of
 from aggsvc.keys import SETTINGS
+from aggsvc.tokens import Scope
 
 FIELD = "csrf_token"
 HEADER = "X-CSRF-Token"
@@ -29,13 +30,19 @@ def form_context(request: web.Request) -> dict[str, Any]:
     """For templates: `csrf_token`, and `csrf_input` to be put first in each form of method post.
 
     A script sends the token as X-CSRF-Token. Both are empty where nobody is signed in, and so is
-    `signed_in_as`, the name of the token with which somebody has.
+    `signed_in_as`, the name of the token with which somebody has. `may_write` is whether a form
+    would be taken from them.
     """
     token = request.get(CSRF_TOKEN, "")
     field = INPUT.format(name=FIELD, value=token) if token else Markup()
     caller = request.get(CALLER)
     signed_in_as = caller.token.name if caller is not None else ""
-    return {"csrf_token": token, "csrf_input": field, "signed_in_as": signed_in_as}
+    return {
+        "csrf_token": token,
+        "csrf_input": field,
+        "signed_in_as": signed_in_as,
+        "may_write": caller is None or caller.token.scope.allows(Scope.WRITE),
+    }
 
 
 async def require_form_token(request: web.Request) -> None:

@@ -18,7 +18,7 @@ from aggsvc.http.sessions import COOKIE
 from aggsvc.settings import Settings
 from aggsvc.tokens import Scope, TokenFile
 from tests.api.conftest import Client
-from tests.api.helpers import MULTIPART, assert_problem, body, json_of, part
+from tests.api.helpers import MULTIPART, assert_problem, body, json_of, part, post
 from tests.conftest import GOOD_ROW, HEADER, stored_files, until
 
 SECURITY = (Path(__file__).parents[2] / "docs/security.md").read_text()
@@ -343,6 +343,34 @@ async def test_a_session_dies_when_its_token_expires(door: Door) -> None:
 
 async def expired(door: Door, session: Headers) -> bool:
     return (await door.client.get("/files", headers=session)).status == 401
+
+
+async def test_pages_offer_a_session_only_what_its_token_may(door: Door) -> None:
+    """Who may only read has no form but that to sign out, and is told why."""
+    reads, writes = await door.session("read"), await door.session("write")
+
+    async def page_of(path: str, headers: Headers) -> str:
+        return await (await door.client.get(path, headers=headers)).text()
+
+    assert posts_of(await page_of("/ui", writes)) == {"/ui", "/ui/sample", "/ui/sign-out"}
+    paths = ["/ui"]
+    for _ in range(2):
+        for path in paths:
+            page = await page_of(path, reads)
+            assert posts_of(page) == {"/ui/sign-out"}
+            assert "the token “read” has the scope <code>read</code>" in page
+        answer = await post(door.client, body(part(CSV)), MULTIPART | door.bearer("write"))
+        paths.append(f"/ui/files/{(await json_of(answer))['file_id']}")
+    for path in paths:
+        page = await page_of(path, writes)
+        assert "/ui/delete" in posts_of(page)
+        assert "You may only look" not in page
+
+
+def posts_of(page: str) -> set[str]:
+    """Where the page's forms and buttons send something."""
+    forms = re.findall(r'<form[^>]* method="post"[^>]* action="([^"]+)"', page)
+    return {*forms, *re.findall(r'formaction="([^"]+)"', page)}
 
 
 async def test_signing_out_ends_the_session_in_the_browser(door: Door) -> None:

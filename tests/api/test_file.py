@@ -146,6 +146,11 @@ async def test_the_errors_of_one_reason_come_out_alone(client: Client) -> None:
         assert [tuple(line.values()) for line in lines] == expected
         answer = await client.get(url, params={"reason": reason, "format": "csv"})
         assert len((await answer.text()).splitlines()) == 1 + len(expected)
+    for reason in ("missing time", ""):
+        answer = await client.get(url, params={"reason": reason})
+        assert answer.status == 400
+        detail = (await answer.json())["detail"]
+        assert f"reason={reason!r}: it is one of record too long, unclosed quote" in detail
 
 
 async def test_a_file_without_row_errors_has_an_empty_list_of_them(client: Client) -> None:

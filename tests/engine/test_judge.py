@@ -11,7 +11,7 @@ from aggsvc.engine import decimals, kernel, moments
 from aggsvc.engine.batch import Batch
 from aggsvc.engine.fields import FieldFailed, read_timestamp, read_value
 from aggsvc.engine.machine import WINDOW
-from aggsvc.engine.row_errors import REASONS
+from aggsvc.model import REASONS
 from bench.inputs import BAD_ROWS
 from tests import csv_strategies, oracle
 from tests.engine.conftest import run_sync

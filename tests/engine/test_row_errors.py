@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from aggsvc.engine import utf8
 from aggsvc.engine.machine import WINDOW
-from aggsvc.engine.row_errors import COLUMN_OF_REASON, REASONS, VALUE_CHARS, RowErrors
-from aggsvc.model import RowError
+from aggsvc.engine.row_errors import VALUE_CHARS, RowErrors
+from aggsvc.model import COLUMN_OF_REASON, REASONS, RowError
 
 TRICKY = ['"},{"row_number":', "\\", "\0\x1f\n", "\xe9\U0001f321", "x" * (VALUE_CHARS + 1), ""]
 texts = st.one_of(st.sampled_from(TRICKY), st.text(max_size=9))

@@ -208,10 +208,15 @@ async def test_where_event_streams_fail_the_page_asks_and_says_so(
         await expect(page.locator("#upload-list li")).to_contain_text("6 rows, 1 with errors")
 
 
+# Promises that a page has been told of a file's end, and has had the time to follow it.
+TOLD = """() => ({ deleted: new Promise((done) => document.addEventListener("file:deleted",
+  () => setTimeout(done, 700), { once: true })) })"""
+
+
 async def test_many_files_are_deleted_and_processed_again_at_once(
     open_page: OpenPage, site: Site
 ) -> None:
-    """Deleting asks first; what is gone already is told apart."""
+    """Deleting asks first; what it asks about stays, and what is gone already is told apart."""
     gone, *_ = await store(site, "a.csv", "b.csv", "c.csv", "keep.csv")
     async with open_page("/ui?sort=filename") as page:
         again = page.get_by_role("button", name="Process again")
@@ -221,16 +226,16 @@ async def test_many_files_are_deleted_and_processed_again_at_once(
         await again.click()
         await expect(page.locator("#notice")).to_have_text("3 files queued to be processed again")
         await expect(page.locator(".filter .of-processed")).to_contain_text("4")
-        # Deleted by another a moment before; this page is not told of it.
-        await page.route("**/events", lambda route: route.abort())
         await page.get_by_role("button", name="Delete").click()
         ask = page.get_by_role("dialog")
         await expect(ask).to_contain_text("Delete 3 files?")
         await expect(ask.get_by_role("button", name="Keep")).to_be_focused()
         await page.keyboard.press("Escape")
         await expect(ask).to_be_hidden()
+        told = await page.evaluate_handle(TOLD)
         await page.get_by_role("button", name="Delete").click()
-        await site.delete(gone)
+        await site.delete(gone)  # by another, a moment before
+        await told.evaluate("told => told.deleted")
         await ask.get_by_role("button", name="Delete").click()
         await expect(page.locator("#notice")).to_have_text("2 files deleted, 1 was gone already")
         await wait_for_names(page, "keep.csv")

@@ -1,6 +1,6 @@
 // What every page has: the reader's locale, the theme, live parts and htmx's security token.
 
-import { watch } from "./live.js";
+import { refresh, watch } from "./live.js";
 import { localize } from "./locale.js";
 
 const THEMES = ["system", "light", "dark"];
@@ -49,7 +49,7 @@ function askFirst(event) {
   document.getElementById("ask-title").textContent =
     count === 1 ? "Delete this file?" : `Delete ${count} files?`;
   dialog.onclose = () => {
-    if (dialog.returnValue !== "yes") return;
+    if (dialog.returnValue !== "yes") return refresh();
     const confirmed = Object.assign(document.createElement("input"), {
       type: "hidden",
       name: "confirmed",
@@ -61,6 +61,12 @@ function askFirst(event) {
   };
   dialog.returnValue = "";
   dialog.showModal();
+}
+
+// What the dialog asks about stays as it is until it is answered: a form that was fetched anew
+// meanwhile could not be sent any more.
+function stayWhileAsking(event) {
+  if (document.getElementById("ask").open) event.detail.shouldSwap = false;
 }
 
 // What a part of the page could not do is told where what was done is told.
@@ -84,6 +90,7 @@ forgetNotice();
 localize(document);
 document.addEventListener("submit", askFirst, { capture: true });
 document.addEventListener("htmx:configRequest", addToken);
+document.addEventListener("htmx:beforeSwap", stayWhileAsking);
 document.addEventListener("htmx:responseError", tellRefusal);
 document.addEventListener("htmx:afterSwap", () => localize(document));
 watch();

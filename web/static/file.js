@@ -51,7 +51,7 @@ function options(width, onPicked) {
     scales: { x: { time: true } },
     legend: { live: true },
     cursor: { drag: { x: true, y: false, setScale: false, dist: 5 }, bind: { dblclick: () => null } },
-    axes: [{ ...axis, values: instants, space: isNarrow ? 60 : 90 }, { ...axis, size: isNarrow ? 44 : 64, values: (_u, ticks) => ticks.map((v) => briefly.format(v)) }],
+    axes: [{ ...axis, values: instants, space: 90 }, { ...axis, size: isNarrow ? 44 : 64, values: (_u, ticks) => ticks.map((v) => briefly.format(v)) }],
     series: [
       { label: "Time", value: moment },
       { label: "Minimum", stroke: band, value: shown, points: { show: false } },

@@ -95,4 +95,4 @@ setInterval(() => {
   if (!document.hidden) htmx.trigger("#files", "refresh");
 }, RATES_MS);
 restoreChosen();
-startUploads();
+if (document.getElementById("drop")) startUploads();

@@ -72,7 +72,7 @@ function announce(event) {
   settling ??= setTimeout(refresh, SETTLE_MS);
 }
 
-function refresh() {
+export function refresh() {
   settling = null;
   if (document.hidden) return;
   for (const element of document.querySelectorAll('[hx-trigger*="refresh"]')) {
