@@ -107,7 +107,10 @@ async def _admit(request: web.Request, guard: Guard) -> Caller | None:
 
 async def _identify(request: web.Request, guard: Guard) -> Caller | None:
     if _has_bearer(request):
-        return guard.by_header(request, request.headers[AUTHORIZATION])
+        given = request.headers.getall(AUTHORIZATION)
+        if len(given) > 1:  # a proxy before us may have looked at another one
+            raise TokenInvalid("the request has more than one Authorization; send one")
+        return guard.by_header(request, given[0])
     session = await guard.sessions.load_session(request)
     request[CSRF_TOKEN] = session.get(FORM_TOKEN, "")
     return guard.by_session(session)
@@ -115,7 +118,8 @@ async def _identify(request: web.Request, guard: Guard) -> Caller | None:
 
 def _has_bearer(request: web.Request) -> bool:
     # Another scheme is that of a proxy before us, and no business of ours.
-    return request.headers.get(AUTHORIZATION, "").lower().startswith(SCHEME)
+    given = request.headers.getall(AUTHORIZATION, [])
+    return any(value.lower().startswith(SCHEME) for value in given)
 
 
 def _require_scope(request: web.Request, caller: Caller | None, needs: Scope) -> None:

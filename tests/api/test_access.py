@@ -201,6 +201,14 @@ async def test_an_authorization_that_is_no_token_lets_nobody_in(
     await assert_problem(answer, 401)
 
 
+async def test_of_several_authorizations_none_counts(door: Door) -> None:
+    """A proxy that looked at one of them must not have let another one in."""
+    good = f"Bearer {door.tokens['read']}"
+    for values in ((good, "Bearer x"), ("Bearer x", good), ("Basic YTpi", good), (good, good)):
+        headers = [("Authorization", value) for value in values]
+        await assert_problem(await door.client.get("/files", headers=headers), 401, "more than one")
+
+
 async def test_the_scheme_may_be_in_any_case(door: Door) -> None:
     headers = {"Authorization": f"bEaReR {door.tokens['read']}"}
     assert (await door.client.get("/files", headers=headers)).status == 200
