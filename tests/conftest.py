@@ -1,6 +1,7 @@
 """Parts for every test: settings in a fresh folder, the service's parts, what was logged."""
 
 import asyncio
+import gc
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -205,6 +206,34 @@ def logged() -> Iterator[list[dict[str, Any]]]:
     """What our code logs, with the context that is bound to it."""
     with capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
         yield lines
+
+
+@pytest.fixture
+async def stall() -> AsyncIterator[Callable[[], float]]:
+    """The longest that the loop's thread has worked from one of its turns to the next, in seconds.
+
+    Since last asked, and of the processor's time, so that a busy machine adds nothing; blockbuster
+    finds what waits. Nor does the collector pass over what all the other tests have made.
+    """
+    worst, turn = 0.0, time.thread_time()
+
+    async def watch() -> None:
+        nonlocal worst, turn
+        while True:
+            turn = time.thread_time()
+            await asyncio.sleep(0)
+            worst = max(worst, time.thread_time() - turn)
+
+    def since_last_asked() -> float:
+        nonlocal worst, turn
+        found, worst, turn = worst, 0.0, time.thread_time()
+        return found
+
+    gc.freeze()
+    watching = asyncio.create_task(watch())
+    yield since_last_asked
+    watching.cancel()
+    gc.unfreeze()
 
 
 @pytest.fixture

@@ -1,10 +1,8 @@
 """Fixtures: the mock stores in a fresh folder, and disks that fail on demand."""
 
-import asyncio
 import errno
 import itertools
 import os
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -126,31 +124,6 @@ def make_store(tmp_path: Path) -> Callable[[], AbstractAsyncContextManager[MockS
 def make_table(tmp_path: Path) -> Callable[[], AbstractAsyncContextManager[MockDynamoDB]]:
     numbers = itertools.count()
     return lambda: opened_table(tmp_path / f"db-{next(numbers)}.json")
-
-
-@pytest.fixture
-async def stall() -> AsyncIterator[Callable[[], float]]:
-    """The longest work in seconds without the loop's having its turn, since last asked.
-
-    It is the processor's time, so that a busy machine adds nothing; blockbuster finds what waits.
-    """
-    worst = 0.0
-
-    async def watch() -> None:
-        nonlocal worst
-        while True:
-            before = time.thread_time()
-            await asyncio.sleep(0.001)
-            worst = max(worst, time.thread_time() - before)
-
-    def since_last_asked() -> float:
-        nonlocal worst
-        found, worst = worst, 0.0
-        return found
-
-    watching = asyncio.create_task(watch())
-    yield since_last_asked
-    watching.cancel()
 
 
 @pytest.fixture
