@@ -97,11 +97,11 @@ class Summary:
         cells, bins, buckets = self._cells, self._bins, self._buckets
         rare = np.empty(batch.rows_read, np.int64)
         found = fold(
-            *columns, batch.values.view(np.uint64),
-            cells.words, cells.integers, cells.floats,
-            self._classes, bins.edges, bins.counts, bins.bins_a_unit,
-            buckets.cells.words, buckets.cells.integers, buckets.cells.floats,
-            buckets.first, buckets.width_us, rare,
+            *columns,
+            cells.words, self._classes,
+            bins.edges, bins.counts, bins.bins_a_unit,
+            buckets.cells.words, buckets.first, buckets.width_us,
+            rare,
         )  # fmt: skip
         if found:
             self._fold_rare(batch, rare[:found])
