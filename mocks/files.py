@@ -620,7 +620,7 @@ class Chunks:
         if not self._left:
             return 0
         with _available("read", self._path):
-            size = await self._file.readinto(buffer[: self._left])
+            size = await self._file.readinto(buffer[: self._left]) or 0
         self._take(size)
         return size
 

@@ -17,7 +17,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from itertools import islice, takewhile
 from pathlib import Path

@@ -152,11 +152,47 @@ def extent(sensors: Any, times: Any, values: Any, span: Any, extremes: Any) -> N
 
 
 @inlined
-def _take_in(words: Any, cell: Any, count: Any, low: Any, high: Any) -> None:
-    """Have the cell whose words begin there count so many readings between low and high more."""
+def _count_in(words: Any, cell: Any, count: Any, low: Any, high: Any) -> None:
+    """Have the cell whose words begin there hold so many more readings, from low to high."""
     put(words, cell + COUNT, get(words, cell + COUNT) + U(count))
     put(words, cell + LOW, bits_of(min(as_double(get(words, cell + LOW)), low)))
     put(words, cell + HIGH, bits_of(max(as_double(get(words, cell + HIGH)), high)))
+
+
+@inlined
+def _widen(words: Any, cell: Any, time: Any) -> None:
+    """Have the cell's times reach that one."""
+    if time < np.int64(get(words, cell + FIRST)):
+        put(words, cell + FIRST, U(time))
+    if time > np.int64(get(words, cell + LAST)):
+        put(words, cell + LAST, U(time))
+
+
+@inlined
+def _add_one(counts: Any, place: Any) -> None:
+    put(counts, place, get(counts, place) + 1)
+
+
+@inlined
+def _bin_of(edges: Any, bins_a_unit: Any, top: Any, value: Any) -> Any:
+    """The bin of the value: the quotient may be off by one where it is near an edge."""
+    at = np.int64(max(0.0, min(top, (value - get(edges, 0)) * bins_a_unit)))
+    while value < get(edges, at):
+        at -= 1
+    while value >= get(edges, at + 1):
+        at += 1
+    return at
+
+
+@compiled
+def _put_away(
+    words: Any, cell: Any, count: Any, low: Any, high: Any, part: Any, s0: Any, s1: Any, s2: Any
+) -> None:
+    """Have the cell hold more readings, of which s0, s1 and s2 are the sum from its word `part`."""
+    if count:
+        _count_in(words, cell, count, low, high)
+        above = U(0) - (s2 >> U(63))
+        _add_words(words, cell + SUM + part, cell + SUM + SUM_WORDS, s0, s1, s2, above)
 
 
 @compiled
@@ -170,89 +206,53 @@ def fold(
     """Take in readings; returns how many are rare, and where in `rare`.
 
     `edges` are the bounds of the `bins`, all finite ones in reach; the buckets are in reach too.
-    Readings mostly come in order of time: what their bucket gets is put there at its end.
+    Readings mostly come in order of time: what falls into one bucket, one after the other, is added
+    up here and put there at once, as long as it begins at the same word of the sum.
     """
     found = 0
-    lowest = get(edges, 0)
     top_bin = float(len(bins) - 1)
     begin, span, bucket = 0, U(0), 0
-    held, low, high = 0, math.inf, -math.inf
-    part, s0, s1, s2 = 0, U(0), U(0), U(0)
+    held, low, high, part, s0, s1, s2 = 0, math.inf, -math.inf, np.int64(0), U(0), U(0), U(0)
     for place in range(len(sensors)):
         if place + AHEAD < len(sensors):
             line = get(sensors, place + AHEAD) * CELL_WORDS
             prefetch(words, line)
             prefetch(words, line + CELL_WORDS // 2)
-        sensor = get(sensors, place)
-        if sensor == NO_READING:
+        cell = get(sensors, place) * CELL_WORDS
+        if cell == NO_READING * CELL_WORDS:
             continue
         value, time = get(values, place), get(times, place)
         word = bits_of(value)
-
-        cell = sensor * CELL_WORDS
-        _take_in(words, cell, 1, value, value)
-        if time < np.int64(get(words, cell + FIRST)):
-            put(words, cell + FIRST, U(time))
-        if time > np.int64(get(words, cell + LAST)):
-            put(words, cell + LAST, U(time))
-
-        name = np.int64(word >> U(CLASS_SHIFT))
-        put(classes, name, get(classes, name) + 1)
-
-        # The quotient may be off by one where it is near an edge.
-        at = np.int64(max(0.0, min(top_bin, (value - lowest) * bins_a_unit)))
-        while value < get(edges, at):
-            at -= 1
-        while value >= get(edges, at + 1):
-            at += 1
-        put(bins, at, get(bins, at) + 1)
-
-        if U(time - begin) >= span:
-            if held:
-                _take_in(bucket_words, bucket, held, low, high)
-                _add_words(
-                    bucket_words, bucket + SUM + part, bucket + SUM + SUM_WORDS,
-                    s0, s1, s2, U(0) - (s2 >> U(63)),
-                )  # fmt: skip
-            number = time // width_us
-            begin = number * width_us
-            span = U(width_us)
-            bucket = (number - first_bucket) * CELL_WORDS
-            held, low, high = 0, math.inf, -math.inf
-            s0 = s1 = s2 = U(0)
-        held += 1
-        low = min(low, value)
-        high = max(high, value)
+        _count_in(words, cell, 1, value, value)
+        _widen(words, cell, time)
+        _add_one(classes, np.int64(word >> U(CLASS_SHIFT)))
+        _add_one(bins, _bin_of(edges, bins_a_unit, top_bin, value))
 
         exponent = np.int64((word >> U(52)) & U(2047)) - 1075
-        if exponent < LOWEST_EXPONENT or exponent > HIGHEST_EXPONENT:
+        is_rare = exponent < LOWEST_EXPONENT or exponent > HIGHEST_EXPONENT
+        offset = exponent + SUM_BITS
+        first = part if is_rare else offset >> 6
+        if U(time - begin) >= span or first != part:
+            _put_away(bucket_words, bucket, held, low, high, part, s0, s1, s2)
+            number = time // width_us
+            begin, span = number * width_us, U(width_us)
+            bucket = (number - first_bucket) * CELL_WORDS
+            held, low, high, part, s0, s1, s2 = 0, math.inf, -math.inf, first, U(0), U(0), U(0)
+        held += 1
+        low, high = min(low, value), max(high, value)
+
+        if is_rare:
             if value != 0.0:
                 put(rare, found, place)
                 found += 1
             continue
         mantissa = (word & U((1 << 52) - 1)) | U(1 << 52)
         sign = U(0) - (word >> U(63))
-        offset = exponent + SUM_BITS
         below, above = _shifted(mantissa, offset, sign)
-        first = offset >> 6
-        _add_words(
-            words, cell + SUM + first, cell + SUM + SUM_WORDS, below, above, sign, sign
-        )
+        _add_words(words, cell + SUM + first, cell + SUM + SUM_WORDS, below, above, sign, sign)
         _add_square(words, cell + SQUARES, mantissa, 2 * offset)
-        if first != part:
-            _add_words(
-                bucket_words, bucket + SUM + part, bucket + SUM + SUM_WORDS,
-                s0, s1, s2, U(0) - (s2 >> U(63)),
-            )  # fmt: skip
-            part = first
-            s0 = s1 = s2 = U(0)
         s0, s1, s2 = add_three(s0, s1, s2, below, above, sign)
-    if held:
-        _take_in(bucket_words, bucket, held, low, high)
-        _add_words(
-            bucket_words, bucket + SUM + part, bucket + SUM + SUM_WORDS,
-            s0, s1, s2, U(0) - (s2 >> U(63)),
-        )  # fmt: skip
+    _put_away(bucket_words, bucket, held, low, high, part, s0, s1, s2)
     return found
 
 

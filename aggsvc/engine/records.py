@@ -318,7 +318,7 @@ class BlockReader:
     async def _fill(self, size: int) -> None:
         """Have at least so many bytes in the buffer, or all that there are."""
         while self._size < size and not self._at_end:
-            room = memoryview(self._buffer.bytes)[self._size : BUFFER_BYTES]
+            room = self._buffer.bytes.data[self._size : BUFFER_BYTES]
             found = await self._source.readinto(room)
             self._size += found
             self._at_end = not found
