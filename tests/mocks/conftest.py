@@ -19,17 +19,19 @@ TABLES = {"files": FILES_SCHEMA}
 
 
 class FaultyDisk(Disk):
-    """A disk whose writes run out of room, or whose syncs fail, while told to; counts its syncs."""
+    """A disk whose writes run out of room, or whose syncs fail, while told to; it counts both."""
 
     def __init__(self) -> None:
         super().__init__()
         self.room: int | None = None
         self.syncs_fail = False
+        self.writes = 0
         self.syncs = 0
         self.folder_syncs = 0
         self.before: Callable[[str, Path], None] = lambda _call, _path: None
 
     def write(self, fd: int, data: bytes) -> None:
+        self.writes += 1
         room = len(data) if self.room is None else self.room
         super().write(fd, data[:room])
         if room < len(data):
