@@ -17,6 +17,8 @@ from aggsvc.engine.row_errors import RowErrors
 from aggsvc.errors import StoreFull, StoreUnavailable
 from aggsvc.events import FileEvent
 from aggsvc.model import (
+    MAX_HISTORY,
+    MAX_PAST_BYTES,
     Aggregates,
     FileRecord,
     Histogram,
@@ -177,8 +179,29 @@ async def test_few_sensors_are_kept_in_the_record_and_many_beside_the_upload(par
         assert len(page.items) == count
 
 
+async def longest_message(parts: Parts) -> str:
+    """That of a header of many columns, none of them the right one."""
+    header = ",".join(["\U0001f600" * 500] * 20).encode()
+    failed = await parts.process((await parts.submit(header)).file_id)
+    assert len(str(failed.message).encode()) > 4_000
+    return str(failed.message)
+
+
+def worn_out(record: FileRecord, message: str) -> FileRecord:
+    """The record, its history full of that message: it has failed again and again."""
+    for _ in range(MAX_HISTORY):
+        ended = {"started_at": rfc3339(1), "processed_at": rfc3339(1), "message": message}
+        record = replace(record, status=Status.FAILED, **ended).waiting(message)
+    assert len(record.past) == MAX_HISTORY
+    assert {change.message for change in record.past} - {None} == {record.past[-1].message}
+    return record
+
+
 async def test_a_record_of_the_worst_case_is_kept(parts: Parts) -> None:
-    """Every list at its longest, of the characters and numbers that take the most room."""
+    """Every list at its longest, of the characters and numbers that take the most room.
+
+    So is its history: every other round of its processing has ended with the longest message.
+    """
     names = [f"{number:04}" + "\U0001f600" * 63 for number in range(1_000)]
     low, high = -1.2345678901234567e-308, -1.2345678901234567e308
     aggregates = Aggregates(
@@ -199,8 +222,14 @@ async def test_a_record_of_the_worst_case_is_kept(parts: Parts) -> None:
     error = RowError(2**62, 2**62, "timestamp", "timestamp out of range", "\U0001f600" * 200)
     sent = await parts.submit(HEADER, "\U0001f600" * 255)
     record = replace(
-        sent,
+        worn_out(sent, await longest_message(parts)),
         status=Status.PARTIAL,
+        started_at=rfc3339(1),
+        processed_at=rfc3339(1),
+        processing_ms=2**62,
+        progress=Progress(2**62, 2**62),
+        error_count=2**62,
+        message="no valid rows",  # the longest beside aggregates
         aggregates=aggregates,
         errors=(error,) * KEPT_ERRORS,
         error_summary={f"{number}" + "r" * 22: 2**62 for number in range(14)},
@@ -209,6 +238,19 @@ async def test_a_record_of_the_worst_case_is_kept(parts: Parts) -> None:
     )
     saved = await parts.files.save(record)
     assert await parts.files.get(sent.file_id) == saved
+
+
+async def test_a_long_message_is_cut_in_the_history_and_nowhere_else(parts: Parts) -> None:
+    """Its beginning tells what it was; a character is not cut in two."""
+    message = await longest_message(parts)
+    (failed,) = (await parts.files.list()).items
+    assert (failed.message, failed.history[-1].message) == (message, message)
+    cut = str(failed.waiting("again").past[-2].message)
+    assert message.startswith(cut.removesuffix("..."))
+    assert cut.endswith("\U0001f600...")
+    assert MAX_PAST_BYTES - 4 < len(cut.encode()) <= MAX_PAST_BYTES
+    as_long = "x" * MAX_PAST_BYTES
+    assert replace(failed, message=as_long).waiting("again").past[-2].message == as_long
 
 
 async def test_a_file_rejected_half_way_leaves_no_report(settings: Settings) -> None:
