@@ -298,13 +298,16 @@ class Service:
     async def delete(self, file_id: str) -> None:
         """Remove the record, then the objects; raises NotFound.
 
-        Objects that cannot be removed now are removed later: the file is gone all the same.
+        What else cannot be removed now is removed later: the file is gone all the same.
         """
         record = await self._files.get(file_id)
         await self._files.delete(record)
         await self._objects.remove_objects(*record.all_keys)  # damaged ones are in no listing
         await self._objects.remove(file_id)
-        await self._keys.forget(file_id)
+        try:
+            await self._keys.forget(file_id)
+        except StoreUnavailable as error:  # without a file it counts for nothing, and it expires
+            log.warning("idempotency key not removed", file_id=file_id, reason=str(error))
         log.info("file deleted", file_id=file_id, object_key=record.object_key)
 
     async def reprocess(self, file_id: str) -> FileRecord:

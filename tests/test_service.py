@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from aggsvc.backends import keys_table
 from aggsvc.errors import Conflict, InvalidRequest, NotFound, StoreFull, StoreUnavailable
 from aggsvc.model import FileRecord, Job, Status
 from aggsvc.settings import Settings
@@ -126,10 +127,10 @@ async def test_a_full_disk_leaves_nothing_of_an_upload(
 ) -> None:
     """Whether the object, its key's item or its record has no room; then uploads work again."""
     async with opened_parts(settings) as parts:
-        disk.room = room
+        disk.room, before = room, disk.writes
         with pytest.raises(StoreFull):
             await parts.service.submit_once("key", "a.csv", stream(HEADER))
-        assert disk.writes == writes
+        assert disk.writes - before == writes
         assert parts.on_disk() == []
         assert (await parts.files.list()).items == ()
         assert await waiting_jobs(parts) == []
@@ -350,6 +351,25 @@ async def test_objects_that_cannot_be_removed_are_removed_later(settings: Settin
         parts.objects.refused = set()
         await parts.recovery.sweep()
         assert await parts.keys() == [again.object_key]
+
+
+class KeyKeeper(Through):
+    """A table that has no room for the removal of an idempotency key."""
+
+    async def delete_item(self, table: str, key: str, **options: Any) -> None:
+        if table == keys_table(TABLE):
+            raise StoreFull("no space left")
+        await self.inner.delete_item(table, key, **options)
+
+
+async def test_a_file_is_deleted_though_its_key_cannot_be_removed(settings: Settings) -> None:
+    """The key makes another file, as one that was forgotten does."""
+    async with opened_parts(settings, table=KeyKeeper) as parts:
+        first = await parts.service.submit_once("key", "a.csv", stream(HEADER))
+        await parts.service.delete(first.record.file_id)
+        assert parts.on_disk() == []
+        second = await parts.service.submit_once("key", "a.csv", stream(HEADER + BAD_ROW))
+        assert not second.is_replay
 
 
 @pytest.mark.parametrize("call", ["delete_object", "list_objects"])

@@ -64,6 +64,31 @@ class FaultyDisk(Disk):
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
+class SmallDisk(Disk):
+    """A disk with room for so many bytes of what is written in it."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+
+    def write(self, fd: int, data: bytes) -> None:
+        fits = data[: self.room]
+        super().write(fd, fits)
+        self.room -= len(fits)
+        if len(fits) < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def truncate(self, fd: int, size: int) -> None:
+        before = os.fstat(fd).st_size
+        super().truncate(fd, size)
+        self.room += before - size
+
+    def unlink(self, path: Path) -> None:
+        size = path.stat().st_size
+        super().unlink(path)
+        self.room += size
+
+
 @pytest.fixture
 def disk() -> FaultyDisk:
     return FaultyDisk()
