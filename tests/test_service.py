@@ -80,15 +80,23 @@ async def test_a_table_that_refuses_leaves_no_object_and_no_job(settings: Settin
         assert parts.queue.depth() == 0
 
 
+def slow_table(inner: Any) -> SlowTable:
+    return SlowTable(inner, lambda _item: True)
+
+
+async def landed(parts: Parts) -> asyncio.Task[FileRecord]:
+    """A submit whose record is in the slow table, and that has not heard of it."""
+    submitting = asyncio.create_task(parts.submit(HEADER))
+    await asyncio.wait_for(parts.table.landed.wait(), DEADLINE)
+    return submitting
+
+
 async def test_a_submit_cancelled_while_its_record_is_written_is_whole_or_not_at_all(
     settings: Settings,
 ) -> None:
     """The record's write may land although the writer was cancelled."""
-    async with opened_parts(
-        settings, table=lambda inner: SlowTable(inner, lambda _item: True)
-    ) as parts:
-        submitting = asyncio.create_task(parts.submit(HEADER))
-        await asyncio.wait_for(parts.table.landed.wait(), DEADLINE)
+    async with opened_parts(settings, table=slow_table) as parts:
+        submitting = await landed(parts)
         await cancelled(submitting)
         records = (await parts.files.list()).items
         assert len(records) == len(await parts.keys())
@@ -106,11 +114,8 @@ async def test_an_upload_that_a_full_disk_keeps_from_being_undone_is_processed(
     settings: Settings, disk: FaultyDisk
 ) -> None:
     """The record has landed, its client is gone, and for the deletion there is no room."""
-    async with opened_parts(
-        settings, table=lambda inner: SlowTable(inner, lambda _item: True)
-    ) as parts:
-        submitting = asyncio.create_task(parts.submit(HEADER))
-        await asyncio.wait_for(parts.table.landed.wait(), DEADLINE)
+    async with opened_parts(settings, table=slow_table) as parts:
+        submitting = await landed(parts)
         disk.room = 0
         await cancelled(submitting)
         assert submitting.cancelled()

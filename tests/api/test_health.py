@@ -11,8 +11,7 @@ from aggsvc.keys import ENGINE, SERVICE, WORKERS
 from aggsvc.model import Status
 from aggsvc.settings import Settings
 from tests.api.conftest import Client, MakeClient
-from tests.api.helpers import assert_problem, body, json_of, part, post, settled, upload
-from tests.api.test_file import Opened
+from tests.api.helpers import Opened, assert_problem, body, json_of, part, post, settled, upload
 from tests.conftest import BUCKET, DEADLINE, HEADER, Through, opened_parts
 
 
