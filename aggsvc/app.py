@@ -163,7 +163,9 @@ async def service(app: web.Application) -> AsyncIterator[None]:
     app[ADMISSION] = Admission(
         settings.max_concurrent_uploads, settings.max_waiting_files, opened.queue.depth
     )
-    app[HEALTH] = Health(objects, files, opened.queue, app[WORKERS], app.get(TOKENS))
+    app[HEALTH] = Health(
+        *(objects, files, opened.queue, app[WORKERS]), engine=engine, tokens=app.get(TOKENS)
+    )
     app[RECOVERY] = Recovery(
         objects,
         files,

@@ -1,10 +1,12 @@
-"""How the service is: each store's state and the worker pool's."""
+"""How the service is: the state of each store, of the engine and of the worker pool."""
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Literal
 
 import structlog
 
+from aggsvc.engine import Engine
 from aggsvc.errors import StoreUnavailable, TokensUnreadable
 from aggsvc.filetable import FileTable
 from aggsvc.objects import FileObjects
@@ -13,6 +15,11 @@ from aggsvc.tokens import LiveTokens
 from aggsvc.workers import WorkerPool
 
 State = Literal["ok", "unavailable"]
+
+NOT_LOADED = (
+    "the engine could not be loaded, so files are taken but not processed; whoever runs the "
+    "service must mend the cause, which its log tells, and restart it"
+)
 
 log = structlog.get_logger()
 
@@ -25,8 +32,15 @@ class StoreWell:
 
 
 @dataclass(frozen=True, slots=True)
-class StoreUnwell:
-    """A store that cannot be read or written, and what is to be done."""
+class EngineWell:
+    """The engine that reads files; while it is loading, they wait for it."""
+
+    status: Literal["ok", "loading"]
+
+
+@dataclass(frozen=True, slots=True)
+class Unwell:
+    """A part that does not work, and what is to be done."""
 
     status: Literal["unavailable"] = "unavailable"
     detail: str = field(kw_only=True)
@@ -44,11 +58,12 @@ class WorkersHealth:
 
 @dataclass(frozen=True, slots=True)
 class HealthReport:
-    """The state of each part; `status` is ok while all of them are."""
+    """The state of each part; `status` is ok while none of them is unavailable."""
 
     status: State
-    objects: StoreWell | StoreUnwell
-    table: StoreWell | StoreUnwell
+    objects: StoreWell | Unwell
+    table: StoreWell | Unwell
+    engine: EngineWell | Unwell
     workers: WorkersHealth
 
 
@@ -83,29 +98,42 @@ class Health:
         files: FileTable,
         queue: JobQueue,
         workers: WorkerPool,
+        *,
+        engine: asyncio.Future[Engine],
         tokens: LiveTokens | None,
     ) -> None:
         self._objects = objects
         self._files = files
         self._queue = queue
         self._workers = workers
+        self._engine = engine
         self._tokens = tokens
 
     async def report(self) -> HealthReport:
         """The state of each part."""
         objects, table = await _state(self._objects), await _state(self._files)
+        engine = _engine(self._engine)
         workers = WorkersHealth(
             "ok" if self._workers.is_healthy else "unavailable",
             alive=self._workers.alive,
             busy=self._workers.busy,
             waiting=self._queue.depth(),
         )
-        well = all(part.status == "ok" for part in (objects, table, workers))
+        parts = objects, table, engine, workers
         if self._tokens is None:
-            return HealthReport("ok" if well else "unavailable", objects, table, workers)
+            return HealthReport(_whole(*parts), *parts)
         access = _access(self._tokens)
-        status: State = "ok" if well and access.status == "ok" else "unavailable"
-        return GuardedReport(status, objects, table, workers, access)
+        return GuardedReport(_whole(*parts, access), *parts, access)
+
+
+def _whole(*parts: StoreWell | EngineWell | Unwell | WorkersHealth | AccessHealth) -> State:
+    return "unavailable" if any(part.status == "unavailable" for part in parts) else "ok"
+
+
+def _engine(engine: asyncio.Future[Engine]) -> EngineWell | Unwell:
+    if not engine.done() or engine.cancelled():  # that it never comes now, the workers tell
+        return EngineWell("loading")
+    return Unwell(detail=NOT_LOADED) if engine.exception() else EngineWell("ok")
 
 
 def _access(tokens: LiveTokens) -> AccessHealth:
@@ -116,10 +144,10 @@ def _access(tokens: LiveTokens) -> AccessHealth:
     return AccessHealth("ok", None)
 
 
-async def _state(store: FileObjects | FileTable) -> StoreWell | StoreUnwell:
+async def _state(store: FileObjects | FileTable) -> StoreWell | Unwell:
     try:
         await store.check()
     except StoreUnavailable as error:
         log.warning("store unavailable", reason=str(error))
-        return StoreUnwell(detail=error.public)
+        return Unwell(detail=error.public)
     return StoreWell()

@@ -1,6 +1,6 @@
 """The words of the service as immutable data; no I/O."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Self
@@ -28,6 +28,8 @@ class Status(StrEnum):
 UNFINISHED = (Status.UPLOADED, Status.PROCESSING)
 
 MAX_HISTORY = 20
+# So much of a message is kept of a round of processing that is past.
+MAX_PAST_BYTES = 250
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # What a listing leaves out of a record's aggregates, each with what it has instead.
@@ -192,6 +194,14 @@ class StateChange:
     status: Status
     message: str | None = None
 
+    def cut(self) -> Self:
+        """The same, with at most MAX_PAST_BYTES of its message."""
+        text = (self.message or "").encode()
+        if len(text) <= MAX_PAST_BYTES:
+            return self
+        brief = text[: MAX_PAST_BYTES - 3].decode(errors="ignore")
+        return replace(self, message=f"{brief}...")
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -262,7 +272,7 @@ class FileRecord:
             self.uploaded_at,
             version=self.version,
             attempts=attempts,
-            past=(*self.history, again)[-MAX_HISTORY:],
+            past=tuple(map(StateChange.cut, (*self.history, again)[-MAX_HISTORY:])),
         )
 
     @property

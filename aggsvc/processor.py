@@ -384,7 +384,9 @@ class ErrorReport:
         """Leave nothing of the report behind."""
         if self._writing is not None:
             self._writing.cancel()
-            await asyncio.wait({self._writing})
+            (met,) = await asyncio.gather(self._writing, return_exceptions=True)
+            if isinstance(met, Exception):  # maybe since the last `add`, and nobody knows of it
+                log.warning("report not written", object_key=self.key, reason=str(met))
             await self._objects.remove_objects(self.key)
 
     async def _chunks(self) -> AsyncIterator[bytes]:

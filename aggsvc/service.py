@@ -21,11 +21,20 @@ from aggsvc.errors import (
     InvalidUpload,
     KeyReused,
     NotFound,
+    StoreUnavailable,
 )
 from aggsvc.events import Event, EventHub, FileDeleted, FileEvent, Subscription
 from aggsvc.filetable import FileTable, RecordPage
 from aggsvc.idempotency import IdempotencyKeys
-from aggsvc.model import Aggregates, FileRecord, Job, SensorStatistics, Status, utc_now
+from aggsvc.model import (
+    Aggregates,
+    FileRecord,
+    Job,
+    SensorStatistics,
+    Status,
+    object_key,
+    utc_now,
+)
 from aggsvc.objects import FileObjects
 from aggsvc.ports import FILES_SCHEMA, JobQueue, StoredObject
 from aggsvc.sensorstore import SensorStore
@@ -103,6 +112,7 @@ class Service:
     async def submit(self, filename: str, data: AsyncIterable[bytes]) -> FileRecord:
         """Keep an upload durably and queue it; on any error nothing of it is left.
 
+        But if its record has landed when it is cancelled, and cannot be removed, the file is kept.
         Raises InvalidUpload for an upload of zero bytes, and whatever `data` raises.
         """
         return await self._accept(filename, data)
@@ -175,10 +185,17 @@ class Service:
         return record
 
     async def _undo(self, file_id: str) -> None:
+        """Leave nothing of an upload. If its record is there to stay, it is a file as any other."""
         record = await self._files.find(file_id)
-        if record is not None:
-            await self._files.delete(record)
-        await self._objects.remove(file_id)
+        try:
+            if record is not None:
+                await self._files.delete(record)
+        except StoreUnavailable as error:  # a full disk, for one, has no room for a deletion
+            log.warning("upload kept, though not answered", file_id=file_id, reason=str(error))
+            await self._queue.send(_job(file_id))
+        else:
+            # By its key: one whose folder the disk failed to keep is in no listing.
+            await self._objects.remove_objects(object_key(file_id))
 
     async def get(self, file_id: str) -> FileRecord:
         """The record of a file; raises NotFound."""
@@ -281,13 +298,16 @@ class Service:
     async def delete(self, file_id: str) -> None:
         """Remove the record, then the objects; raises NotFound.
 
-        Objects that cannot be removed now are removed later: the file is gone all the same.
+        What else cannot be removed now is removed later: the file is gone all the same.
         """
         record = await self._files.get(file_id)
         await self._files.delete(record)
         await self._objects.remove_objects(*record.all_keys)  # damaged ones are in no listing
         await self._objects.remove(file_id)
-        await self._keys.forget(file_id)
+        try:
+            await self._keys.forget(file_id)
+        except StoreUnavailable as error:  # without a file it counts for nothing, and it expires
+            log.warning("idempotency key not removed", file_id=file_id, reason=str(error))
         log.info("file deleted", file_id=file_id, object_key=record.object_key)
 
     async def reprocess(self, file_id: str) -> FileRecord:

@@ -195,7 +195,8 @@ def show_health(health: Record) -> None:
     for name, part in health.items():
         if name == "status":
             continue
-        rest = ", ".join(f"{key} {value}" for key, value in part.items() if key != "status")
+        told = {key: value for key, value in part.items() if key != "status" and value is not None}
+        rest = ", ".join(f"{key} {value}" for key, value in told.items())
         out.print(f"{name:8} {part['status']}" + (f" ({escape(rest)})" if rest else ""))
 
 

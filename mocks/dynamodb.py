@@ -156,7 +156,8 @@ class MockDynamoDB:
             raise InvalidRequest(f"there is no table {name!r}; there is {known}") from None
 
     async def _write(self, table: "_Table", key: str, entry: bytes, row: Row | None) -> None:
-        done = self._journal.append(entry, partial(table.settle, key, row))
+        settle = partial(table.settle, key, row)
+        done = self._journal.append(entry, settle, makes_room=row is None)
         table.expect(key, row)
         await done
 

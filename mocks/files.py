@@ -49,6 +49,10 @@ PROBE = bytes(64 * 1024)
 LARGE = 2 * CHUNK
 # So much of a new file is left to the last sync at most, in whose time its client waits.
 UNWRITTEN = 8 * 1024 * 1024
+# What a reserve is filled with: bytes that no file system keeps in less room.
+FILLING = secrets.token_bytes(64 * 1024)
+# What is given up of it at a time: some entries of a log, in whole blocks of the disk.
+PIECE = 16 * 1024
 
 
 class SyncFailed(StoreReadOnly):
@@ -257,6 +261,10 @@ class Files:
         hexadecimal digits are its name.
         """
         return NewFile(self, _temporary(folder, prefix))
+
+    def reserve(self, folder: Path, prefix: str) -> "Reserve":
+        """Room to be held on the disk of that folder; prefix as for new_file."""
+        return Reserve(self, _temporary(folder, prefix))
 
     async def create_log(self, path: Path) -> "AppendFile":
         """Create an empty file durably and open it for appending; on failure there is none."""
@@ -570,6 +578,54 @@ class AppendFile:
             self._disk.truncate(self._fd, self.size)
             self._sync()
             self._clean = True
+
+
+class Reserve:
+    """Room on the disk, held for what makes room: a file without a name, which no crash leaves.
+
+    Nothing is promised, neither that there is room to hold nor that nobody takes what is given up.
+    """
+
+    def __init__(self, files: Files, temporary: Path) -> None:
+        self._files = files
+        self._disk = files.disk
+        self._temporary = temporary
+        self._fd: int | None = None
+        self._held = 0
+
+    async def take(self) -> None:
+        """Hold all of it again, or as much as there is room for."""
+        if self._held < len(FILLING):
+            await self._files.finish(self._files.run(self._take))
+
+    async def give(self) -> bool:
+        """Give a piece of it up; whether any was held."""
+        if self._fd is None or not self._held:
+            return False
+        return await self._files.finish(self._files.run(self._give, self._fd))
+
+    async def close(self) -> None:
+        """Give up all of it."""
+        fd, self._fd, self._held = self._fd, None, 0
+        if fd is not None:
+            await self._files.finish(self._files.run(self._disk.close, fd))
+
+    def _take(self) -> None:
+        with contextlib.suppress(OSError):
+            if self._fd is None:
+                self._fd = self._disk.create(self._temporary)
+                self._disk.unlink(self._temporary)
+            self._disk.write(self._fd, FILLING[self._held :])
+        if self._fd is not None:
+            self._held = os.fstat(self._fd).st_size
+
+    def _give(self, fd: int) -> bool:
+        rest = max(0, self._held - PIECE)
+        with contextlib.suppress(OSError):
+            self._disk.truncate(fd, rest)
+            self._held = rest
+            return True
+        return False
 
 
 class FileEnd(NamedTuple):

@@ -17,6 +17,8 @@ at any step leaves the old snapshot and its journals, or the new one and its.
 A commit that a crash cut short leaves a damaged stretch at the end of the last journal, after which
 no line says that anything from there on was on disk (`since`). Opening cuts it off with a warning.
 Any other damage raises DamagedStore.
+
+A reserve of 64 KiB on the same disk is held for removals: a full disk, too, can be told to forget.
 """
 
 import asyncio
@@ -30,7 +32,7 @@ from typing import Any, NamedTuple, TypeVar
 import orjson
 import structlog
 
-from aggsvc.errors import DamagedStore, StoreUnavailable
+from aggsvc.errors import DamagedStore, StoreFull, StoreUnavailable
 from mocks.files import AppendFile, Files, FolderLock, WriteGate, starting
 from mocks.lines import PREFIX, seal, unseal
 
@@ -67,6 +69,7 @@ class Journal:
         self._state: Callable[[], Sequence[Any]] = tuple
         self._read: Callable[[Any], bytes] = bytes
         self._gate = WriteGate(f"the table at {path}")
+        self._reserve = files.reserve(path.parent, _temporary_prefix(path))
         self._waiting = _Batch()
         self._flusher: asyncio.Task[None] | None = None
         self._compaction: asyncio.Task[None] | None = None
@@ -88,7 +91,9 @@ class Journal:
         except BaseException:
             await lock.release()
             raise
-        return cls(files, path, lock, recovered, current)
+        journal = cls(files, path, lock, recovered, current)
+        await journal._reserve.take()  # before anybody writes
+        return journal
 
     def compact_from(self, state: Callable[[], Sequence[T]], read: Callable[[T], bytes]) -> None:
         """Name the function that gives the state, all that is settled and nothing else.
@@ -98,8 +103,10 @@ class Journal:
         self._state = state
         self._read = read
 
-    def append(self, entry: bytes, settle: Settle) -> Awaitable[None]:
+    def append(self, entry: bytes, settle: Settle, *, makes_room: bool = False) -> Awaitable[None]:
         """Append the entry; what is returned is done once it is on disk, or StoreUnavailable.
+
+        Where the disk is full, one that `makes_room` may use the reserve.
 
         settle is called with True or False at the moment that is decided, in the order of the
         appends, also if the caller is cancelled. Once it is False, it is so for all that wait.
@@ -107,6 +114,7 @@ class Journal:
         self._check()
         batch = self._waiting
         batch.add(entry, settle)
+        batch.makes_room |= makes_room
         if self._flusher is None or self._flusher.done():
             self._flusher = self._files.spawn(self._flush())
         return asyncio.shield(batch.done)
@@ -123,6 +131,7 @@ class Journal:
             if task:
                 await asyncio.wait({task})
         await self._log.close()
+        await self._reserve.close()
         await self._lock.release()
 
     def _check(self) -> None:
@@ -133,14 +142,16 @@ class Journal:
     async def _flush(self) -> None:
         while self._waiting.entries:
             batch, self._waiting = self._waiting, _Batch()
-            if await self._commit(batch) and self._is_due():
-                await self._begin_compaction()
+            if await self._commit(batch):
+                await self._reserve.take()
+                if self._is_due():
+                    await self._begin_compaction()
 
     async def _commit(self, batch: "_Batch") -> bool:
         """Whether the batch is on disk; only then does the journal end with a whole line."""
         try:
             with self._gate.watch():
-                await self._log.append(partial(_seal_all, batch.entries))
+                await self._append(batch)
         except StoreUnavailable as error:
             # Those that wait may have been decided upon what this batch would have written.
             later, self._waiting = self._waiting, _Batch()
@@ -149,6 +160,15 @@ class Journal:
             return False
         batch.succeed()
         return True
+
+    async def _append(self, batch: "_Batch") -> None:
+        lines = partial(_seal_all, batch.entries)
+        try:
+            await self._log.append(lines)
+        except StoreFull:
+            if not (batch.makes_room and await self._reserve.give()):
+                raise
+            await self._log.append(lines)
 
     def _is_due(self) -> bool:
         running = self._compaction is not None and not self._compaction.done()
@@ -203,6 +223,7 @@ class _Batch:
 
     def __init__(self) -> None:
         self.entries: list[bytes] = []
+        self.makes_room = False
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._settles: list[Settle] = []
 

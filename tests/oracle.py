@@ -20,6 +20,18 @@ MAX_RECORD_LINES = 100
 MAX_SENSOR_ID_BYTES = 256
 MAX_SHOWN = 200
 
+# A word that each way of rejecting a file must say to the person who reads it.
+REJECTED_SAYS = {
+    "empty": "no header",
+    "utf-16": "UTF-16",
+    "nul in header": "NUL",
+    "header not utf-8": "UTF-8",
+    "header unclosed": "never closed",
+    "header too long": "longer than",
+    "missing columns": "has no column",
+    "doubled columns": "more than one column",
+}
+
 EPOCH_DAY = date(1970, 1, 1).toordinal()
 DAY_US = 24 * 60 * 60 * 1_000_000
 FIRST_US = (date(1, 1, 1).toordinal() - EPOCH_DAY) * DAY_US

@@ -56,6 +56,7 @@ MAY_IMPORT = {
     "aggsvc.recovery": {"aggsvc.ports", "aggsvc.filetable", "aggsvc.objects"},
     "aggsvc.health": {
         "aggsvc.ports",
+        "aggsvc.engine",
         "aggsvc.filetable",
         "aggsvc.objects",
         "aggsvc.tokens",

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import random
 import time
 from collections.abc import AsyncIterator, Callable
@@ -12,9 +13,12 @@ from typing import Any
 import orjson
 import pytest
 
+from aggsvc.engine.row_errors import RowErrors
 from aggsvc.errors import StoreFull, StoreUnavailable
 from aggsvc.events import FileEvent
 from aggsvc.model import (
+    MAX_HISTORY,
+    MAX_PAST_BYTES,
     Aggregates,
     FileRecord,
     Histogram,
@@ -25,7 +29,8 @@ from aggsvc.model import (
     TimeSeries,
     rfc3339,
 )
-from aggsvc.processor import KEPT_ERRORS, LOGGED_ERRORS, MAX_STORE_TRIES
+from aggsvc.objects import FileObjects
+from aggsvc.processor import KEPT_ERRORS, LOGGED_ERRORS, MAX_STORE_TRIES, ErrorReport
 from aggsvc.settings import Settings
 from tests import oracle
 from tests.conftest import (
@@ -174,8 +179,29 @@ async def test_few_sensors_are_kept_in_the_record_and_many_beside_the_upload(par
         assert len(page.items) == count
 
 
+async def longest_message(parts: Parts) -> str:
+    """That of a header of many columns, none of them the right one."""
+    header = ",".join(["\U0001f600" * 500] * 20).encode()
+    failed = await parts.process((await parts.submit(header)).file_id)
+    assert len(str(failed.message).encode()) > 4_000
+    return str(failed.message)
+
+
+def worn_out(record: FileRecord, message: str) -> FileRecord:
+    """The record, its history full of that message: it has failed again and again."""
+    for _ in range(MAX_HISTORY):
+        ended = {"started_at": rfc3339(1), "processed_at": rfc3339(1), "message": message}
+        record = replace(record, status=Status.FAILED, **ended).waiting(message)
+    assert len(record.past) == MAX_HISTORY
+    assert {change.message for change in record.past} - {None} == {record.past[-1].message}
+    return record
+
+
 async def test_a_record_of_the_worst_case_is_kept(parts: Parts) -> None:
-    """Every list at its longest, of the characters and numbers that take the most room."""
+    """Every list at its longest, of the characters and numbers that take the most room.
+
+    So is its history: every other round of its processing has ended with the longest message.
+    """
     names = [f"{number:04}" + "\U0001f600" * 63 for number in range(1_000)]
     low, high = -1.2345678901234567e-308, -1.2345678901234567e308
     aggregates = Aggregates(
@@ -196,8 +222,14 @@ async def test_a_record_of_the_worst_case_is_kept(parts: Parts) -> None:
     error = RowError(2**62, 2**62, "timestamp", "timestamp out of range", "\U0001f600" * 200)
     sent = await parts.submit(HEADER, "\U0001f600" * 255)
     record = replace(
-        sent,
+        worn_out(sent, await longest_message(parts)),
         status=Status.PARTIAL,
+        started_at=rfc3339(1),
+        processed_at=rfc3339(1),
+        processing_ms=2**62,
+        progress=Progress(2**62, 2**62),
+        error_count=2**62,
+        message="no valid rows",  # the longest beside aggregates
         aggregates=aggregates,
         errors=(error,) * KEPT_ERRORS,
         error_summary={f"{number}" + "r" * 22: 2**62 for number in range(14)},
@@ -206,6 +238,19 @@ async def test_a_record_of_the_worst_case_is_kept(parts: Parts) -> None:
     )
     saved = await parts.files.save(record)
     assert await parts.files.get(sent.file_id) == saved
+
+
+async def test_a_long_message_is_cut_in_the_history_and_nowhere_else(parts: Parts) -> None:
+    """Its beginning tells what it was; a character is not cut in two."""
+    message = await longest_message(parts)
+    (failed,) = (await parts.files.list()).items
+    assert (failed.message, failed.history[-1].message) == (message, message)
+    cut = str(failed.waiting("again").past[-2].message)
+    assert message.startswith(cut.removesuffix("..."))
+    assert cut.endswith("\U0001f600...")
+    assert MAX_PAST_BYTES - 4 < len(cut.encode()) <= MAX_PAST_BYTES
+    as_long = "x" * MAX_PAST_BYTES
+    assert replace(failed, message=as_long).waiting("again").past[-2].message == as_long
 
 
 async def test_a_file_rejected_half_way_leaves_no_report(settings: Settings) -> None:
@@ -404,6 +449,37 @@ async def test_a_file_that_a_store_fails_again_and_again_fails_with_a_hint_to_th
         assert "log says why" in ((await parts.files.get(sent.file_id)).message or "")
         failed = await parts.process(sent.file_id)
         assert (failed.status, "log says why" in (failed.message or "")) == (Status.FAILED, True)
+
+
+class FailingLater(Through):
+    """Reports that begin well and fail while nobody waits for them."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner)
+        self.failed = asyncio.Event()
+
+    async def put_report(self, _key: str, lines: AsyncIterator[bytes]) -> None:
+        await anext(lines)
+        await asyncio.sleep(0.01)
+        self.failed.set()
+        raise StoreFull("no space left")
+
+
+async def test_what_a_report_met_is_told_by_its_discard_and_not_by_the_collector(
+    parts: Parts, logged: list[dict[str, Any]]
+) -> None:
+    """An attempt that ends for another reason has never waited for it."""
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(context))
+    objects = FailingLater(FileObjects(parts.objects, BUCKET))
+    report = ErrorReport(objects, "id/errors-1.ndjson")
+    await report.add(RowErrors.of([(1, 2, "too few fields", "x")]))
+    await objects.failed.wait()
+    await report.discard()
+    del report
+    gc.collect()
+    assert told == []
+    assert [line["reason"] for line in logged] == ["no space left"]
 
 
 async def report_begun(parts: Parts) -> None:

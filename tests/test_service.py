@@ -5,11 +5,13 @@ import contextlib
 import hashlib
 import random
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from aggsvc.errors import Conflict, InvalidRequest, NotFound, StoreUnavailable
+from aggsvc.backends import keys_table
+from aggsvc.errors import Conflict, InvalidRequest, NotFound, StoreFull, StoreUnavailable
 from aggsvc.model import FileRecord, Job, Status
 from aggsvc.settings import Settings
 from tests.conftest import (
@@ -23,6 +25,7 @@ from tests.conftest import (
     opened_parts,
     stream,
 )
+from tests.mocks.conftest import FaultyDisk
 from tests.test_processor import Refusing, SlowTable, cancelled
 
 TABLE = "processing_results"
@@ -77,18 +80,89 @@ async def test_a_table_that_refuses_leaves_no_object_and_no_job(settings: Settin
         assert parts.queue.depth() == 0
 
 
+def slow_table(inner: Any) -> SlowTable:
+    return SlowTable(inner, lambda _item: True)
+
+
+async def landed(parts: Parts) -> asyncio.Task[FileRecord]:
+    """A submit whose record is in the slow table, and that has not heard of it."""
+    submitting = asyncio.create_task(parts.submit(HEADER))
+    await asyncio.wait_for(parts.table.landed.wait(), DEADLINE)
+    return submitting
+
+
 async def test_a_submit_cancelled_while_its_record_is_written_is_whole_or_not_at_all(
     settings: Settings,
 ) -> None:
     """The record's write may land although the writer was cancelled."""
-    async with opened_parts(
-        settings, table=lambda inner: SlowTable(inner, lambda _item: True)
-    ) as parts:
-        submitting = asyncio.create_task(parts.submit(HEADER))
-        await asyncio.wait_for(parts.table.landed.wait(), DEADLINE)
+    async with opened_parts(settings, table=slow_table) as parts:
+        submitting = await landed(parts)
         await cancelled(submitting)
         records = (await parts.files.list()).items
         assert len(records) == len(await parts.keys())
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> FaultyDisk:
+    """The disk of all stores that are opened."""
+    disk = FaultyDisk()
+    monkeypatch.setattr("mocks.files.Disk", lambda: disk)
+    return disk
+
+
+async def test_an_upload_that_a_full_disk_keeps_from_being_undone_is_processed(
+    settings: Settings, disk: FaultyDisk
+) -> None:
+    """The record has landed, its client is gone, and for the deletion there is no room."""
+    async with opened_parts(settings, table=slow_table) as parts:
+        submitting = await landed(parts)
+        disk.room = 0
+        await cancelled(submitting)
+        assert submitting.cancelled()
+        (record,) = (await parts.files.list()).items
+        assert await parts.keys() == [record.object_key]
+        assert await waiting_jobs(parts) == [record.file_id]
+        disk.room = None
+        assert (await parts.process(record.file_id)).status is Status.PROCESSED
+
+
+@pytest.mark.parametrize(("room", "writes"), [(100, 1), (220, 2), (400, 3)])
+async def test_a_full_disk_leaves_nothing_of_an_upload(
+    settings: Settings, disk: FaultyDisk, room: int, writes: int
+) -> None:
+    """Whether the object, its key's item or its record has no room; then uploads work again."""
+    async with opened_parts(settings) as parts:
+        disk.room, before = room, disk.writes
+        with pytest.raises(StoreFull):
+            await parts.service.submit_once("key", "a.csv", stream(HEADER))
+        assert disk.writes - before == writes
+        assert parts.on_disk() == []
+        assert (await parts.files.list()).items == ()
+        assert await waiting_jobs(parts) == []
+        disk.room = None
+        assert not (await parts.service.submit_once("key", "a.csv", stream(HEADER))).is_replay
+
+
+async def test_an_upload_that_the_disk_failed_to_keep_is_swept_by_the_next_start(
+    settings: Settings, disk: FaultyDisk
+) -> None:
+    """Also after a clean stop: it has got its name, and no listing of this run shows it."""
+
+    def fail_from_here(_call: str, path: Path) -> None:
+        disk.syncs_fail = path.name.endswith("upload.csv")
+
+    async with opened_parts(settings) as parts:
+        await parts.recovery.begin()
+        disk.before = fail_from_here
+        with pytest.raises(StoreUnavailable):
+            await parts.submit(HEADER)
+        disk.syncs_fail = False
+        assert len(parts.on_disk()) == 1
+        await parts.recovery.end()
+    async with opened_parts(settings) as parts:
+        await parts.recovery.recover()
+        assert await parts.recovery.sweep() == 1
+        assert parts.on_disk() == []
 
 
 async def test_submits_cancelled_at_any_moment_leave_all_or_nothing(parts: Parts) -> None:
@@ -282,6 +356,25 @@ async def test_objects_that_cannot_be_removed_are_removed_later(settings: Settin
         parts.objects.refused = set()
         await parts.recovery.sweep()
         assert await parts.keys() == [again.object_key]
+
+
+class KeyKeeper(Through):
+    """A table that has no room for the removal of an idempotency key."""
+
+    async def delete_item(self, table: str, key: str, **options: Any) -> None:
+        if table == keys_table(TABLE):
+            raise StoreFull("no space left")
+        await self.inner.delete_item(table, key, **options)
+
+
+async def test_a_file_is_deleted_though_its_key_cannot_be_removed(settings: Settings) -> None:
+    """The key makes another file, as one that was forgotten does."""
+    async with opened_parts(settings, table=KeyKeeper) as parts:
+        first = await parts.service.submit_once("key", "a.csv", stream(HEADER))
+        await parts.service.delete(first.record.file_id)
+        assert parts.on_disk() == []
+        second = await parts.service.submit_once("key", "a.csv", stream(HEADER + BAD_ROW))
+        assert not second.is_replay
 
 
 @pytest.mark.parametrize("call", ["delete_object", "list_objects"])

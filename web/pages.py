@@ -6,7 +6,7 @@ from http import HTTPStatus
 from aiohttp import web
 
 from aggsvc.errors import AggsvcError
-from aggsvc.http.problems import HEADERS, refusal
+from aggsvc.http.problems import refusal
 from aggsvc.http.routing import Route, add_routes
 from web import actions, assets, docs, file, files, sign_in
 from web.render import FOLDER, render, setup_rendering
@@ -67,6 +67,4 @@ def _error_page(request: web.Request, status: HTTPStatus, detail: str) -> web.Re
         "detail": detail[:1].upper() + detail[1:],
         "advice": ADVICE.get(status, ""),
     }
-    page = render("error.html", request, context, status)
-    page.headers.update(HEADERS.get(status, {}))
-    return page
+    return render("error.html", request, context, status)

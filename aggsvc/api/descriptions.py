@@ -3,46 +3,8 @@
 from http import HTTPStatus
 from typing import Any
 
-from aggsvc.api.answers import (
-    Alive,
-    File,
-    FilePage,
-    ProblemType,
-    SensorPage,
-    Series,
-    ServerSentEvent,
-)
-from aggsvc.api.parameters import (
-    CURSOR,
-    ERRORS_FORMAT,
-    ERRORS_REASON,
-    FILE_ID,
-    FILE_LIMIT,
-    FILE_SORT,
-    FROM,
-    IDEMPOTENCY_KEY,
-    PROBLEM_NAME,
-    SEARCH,
-    SENSOR,
-    SENSOR_LIMIT,
-    SENSOR_SEARCH,
-    SENSOR_SORT,
-    SENSORS_FORMAT,
-    STATUS,
-    TO,
-)
-from aggsvc.errors import (
-    Busy,
-    Conflict,
-    InvalidUpload,
-    KeyReused,
-    NotAcceptable,
-    NotFound,
-    RangeNotSatisfiable,
-    StoreFull,
-    TooLarge,
-    TooSlow,
-)
+from aggsvc import errors
+from aggsvc.api import answers, parameters
 from aggsvc.health import GuardedReport, HealthReport, HealthSummary
 from aggsvc.http.operations import Answer, Header, Operation
 
@@ -63,7 +25,7 @@ SUBMIT_FILE = Operation(
         Answer(
             ACCEPTED,
             "The file is kept, and waits to be processed.",
-            {JSON: File},
+            {JSON: answers.File},
             (
                 Header("Location", "Where the record is.", pattern="^/files/.+$"),
                 Header(
@@ -76,8 +38,15 @@ SUBMIT_FILE = Operation(
             leads_to_file=True,
         ),
     ),
-    (IDEMPOTENCY_KEY,),
-    (Conflict, InvalidUpload, KeyReused, StoreFull, TooLarge, TooSlow),
+    (parameters.IDEMPOTENCY_KEY,),
+    (
+        errors.Conflict,
+        errors.InvalidUpload,
+        errors.KeyReused,
+        errors.StoreFull,
+        errors.TooLarge,
+        errors.TooSlow,
+    ),
     "One file a request, as the multipart field `file`, neither compressed nor encoded. Other "
     "fields are read past. With `Expect: 100-continue` an upload is refused before its body is "
     "sent.",
@@ -85,22 +54,28 @@ SUBMIT_FILE = Operation(
 LIST_FILES = Operation(
     "files",
     "List the files",
-    (Answer(OK, "One page of files.", {JSON: FilePage}),),
-    (STATUS, SEARCH, FILE_SORT, FILE_LIMIT, CURSOR),
+    (Answer(OK, "One page of files.", {JSON: answers.FilePage}),),
+    (
+        parameters.STATUS,
+        parameters.SEARCH,
+        parameters.FILE_SORT,
+        parameters.FILE_LIMIT,
+        parameters.CURSOR,
+    ),
 )
 GET_FILE = Operation(
     "files",
     "Get a file's record",
-    (Answer(OK, "The record as it is now.", {JSON: File}, (TAG,)), KNOWN_ALREADY),
-    (FILE_ID,),
-    (NotFound,),
+    (Answer(OK, "The record as it is now.", {JSON: answers.File}, (TAG,)), KNOWN_ALREADY),
+    (parameters.FILE_ID,),
+    (errors.NotFound,),
 )
 DELETE_FILE = Operation(
     "files",
     "Delete a file",
     (Answer(HTTPStatus.NO_CONTENT, "The upload, its record and its reports are gone."),),
-    (FILE_ID,),
-    (NotFound, Conflict),
+    (parameters.FILE_ID,),
+    (errors.NotFound, errors.Conflict),
     "At any time, also while the file is processed.",
 )
 GET_ERRORS = Operation(
@@ -114,8 +89,8 @@ GET_ERRORS = Operation(
             (ATTACHMENT,),
         ),
     ),
-    (FILE_ID, ERRORS_FORMAT, ERRORS_REASON),
-    (NotFound, Conflict, NotAcceptable),
+    (parameters.FILE_ID, parameters.ERRORS_FORMAT, parameters.ERRORS_REASON),
+    (errors.NotFound, errors.Conflict, errors.NotAcceptable),
 )
 GET_SENSORS = Operation(
     "results",
@@ -124,20 +99,27 @@ GET_SENSORS = Operation(
         Answer(
             OK,
             "One page of sensors; or each sensor in JSON a line, or a row of CSV.",
-            {JSON: SensorPage, NDJSON: str, CSV: str},
+            {JSON: answers.SensorPage, NDJSON: str, CSV: str},
             (Header(ATTACHMENT.name, ATTACHMENT.description, required=False),),
         ),
     ),
-    (FILE_ID, SENSORS_FORMAT, SENSOR_SEARCH, SENSOR_SORT, SENSOR_LIMIT, CURSOR),
-    (NotFound, Conflict, NotAcceptable, Busy),
+    (
+        parameters.FILE_ID,
+        parameters.SENSORS_FORMAT,
+        parameters.SENSOR_SEARCH,
+        parameters.SENSOR_SORT,
+        parameters.SENSOR_LIMIT,
+        parameters.CURSOR,
+    ),
+    (errors.NotFound, errors.Conflict, errors.NotAcceptable, errors.Busy),
     "Equal ones go by `sensor_id`, in the order of its UTF-8 bytes.",
 )
 GET_SERIES = Operation(
     "results",
     "Read a sensor's series, or a stretch of time",
-    (Answer(OK, "The chosen readings, by time and by value.", {JSON: Series}),),
-    (FILE_ID, SENSOR, FROM, TO),
-    (NotFound, Conflict, Busy),
+    (Answer(OK, "The chosen readings, by time and by value.", {JSON: answers.Series}),),
+    (parameters.FILE_ID, parameters.SENSOR, parameters.FROM, parameters.TO),
+    (errors.NotFound, errors.Conflict, errors.Busy),
     "All readings' series is in the record; any other is read again from the upload, two files at "
     "a time. Its buckets are the finest that its stretch of time allows.",
 )
@@ -154,8 +136,8 @@ GET_CONTENT = Operation(
         ),
         KNOWN_ALREADY,
     ),
-    (FILE_ID,),
-    (NotFound, RangeNotSatisfiable),
+    (parameters.FILE_ID,),
+    (errors.NotFound, errors.RangeNotSatisfiable),
     "With `Range`, and `If-Range` if you like, a part of it; several ranges are answered whole.",
 )
 FILE_EVENTS = Operation(
@@ -166,18 +148,18 @@ FILE_EVENTS = Operation(
             OK,
             "Server-sent events: the state now, then each change until the file is done. The "
             "`data` of each is a FileEvent, or a FileDeleted, which is the last.",
-            {EVENT_STREAM: ServerSentEvent},
+            {EVENT_STREAM: answers.ServerSentEvent},
         ),
     ),
-    (FILE_ID,),
-    (NotFound,),
+    (parameters.FILE_ID,),
+    (errors.NotFound,),
 )
 REPROCESS_FILE = Operation(
     "files",
     "Process a file again",
-    (Answer(ACCEPTED, "The old result is gone, and the file waits.", {JSON: File}),),
-    (FILE_ID,),
-    (NotFound, Conflict),
+    (Answer(ACCEPTED, "The old result is gone, and the file waits.", {JSON: answers.File}),),
+    (parameters.FILE_ID,),
+    (errors.NotFound, errors.Conflict),
 )
 ALL_EVENTS = Operation(
     "events",
@@ -188,7 +170,7 @@ ALL_EVENTS = Operation(
             "Server-sent events: every change from now on, without an end. The `data` of each is a "
             "FileEvent, a FileDeleted, or a Missed, which says that some were dropped for a reader "
             "that is too slow.",
-            {EVENT_STREAM: ServerSentEvent},
+            {EVENT_STREAM: answers.ServerSentEvent},
         ),
     ),
 )
@@ -205,7 +187,7 @@ HEALTH = Operation(
 HEALTH_LIVE = Operation(
     "service",
     "Ask whether the process lives",
-    (Answer(OK, "It does.", {JSON: Alive}),),
+    (Answer(OK, "It does.", {JSON: answers.Alive}),),
 )
 OPENAPI = Operation(
     "service",
@@ -223,7 +205,7 @@ OPENAPI = Operation(
 GET_PROBLEM = Operation(
     "service",
     "Ask what a problem's type means",
-    (Answer(OK, "When it is answered, and what to do then.", {JSON: ProblemType}),),
-    (PROBLEM_NAME,),
-    (NotFound,),
+    (Answer(OK, "When it is answered, and what to do then.", {JSON: answers.ProblemType}),),
+    (parameters.PROBLEM_NAME,),
+    (errors.NotFound,),
 )

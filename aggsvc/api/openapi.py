@@ -24,10 +24,18 @@ from aggsvc.errors import (
     UnsupportedMedia,
 )
 from aggsvc.events import FileDeleted, FileEvent, Missed
+from aggsvc.http.answer_headers import OF_STATUSES
 from aggsvc.http.conditional import weak_tag
-from aggsvc.http.kinds import ProblemKind, kind_of
+from aggsvc.http.kinds import (
+    HEAD_TOO_LARGE,
+    MALFORMED_HTTP,
+    METHOD_NOT_ALLOWED,
+    NOTHING_HERE,
+    ProblemKind,
+    kind_of,
+)
 from aggsvc.http.operations import Answer, Header, Parameter
-from aggsvc.http.problems import HEADERS, PROBLEM_JSON, Problem
+from aggsvc.http.problems import PROBLEM_JSON, Problem
 from aggsvc.http.routing import Call
 from aggsvc.http.uploads import FIELD
 from aggsvc.model import RowError
@@ -41,7 +49,8 @@ Sensor CSV files go in; exact aggregates and a row-by-row account of what was wr
 Upload a file with `POST /files`, then ask for its record until its `status` is `processed`,
 `partial` or `failed`, or follow its events. Each refusal is an RFC 9457 problem whose `detail` says
 what was wrong, where, and what would be right. A parameter of the query that is not described, or
-is there twice, is refused. What answers to GET answers to HEAD, but for streams of events.
+is there twice, is refused. What answers to GET answers to HEAD, but for streams of events. What is
+no call is answered as the responses among the components say.
 """
 TAGS = {
     "files": "Uploads and their records.",
@@ -62,6 +71,8 @@ REFUSALS: tuple[type[AggsvcError], ...] = (
     StoreUnavailable,
     AggsvcError,
 )
+# What answers a request that is no call.
+OF_NO_CALL = (MALFORMED_HTTP, NOTHING_HERE, METHOD_NOT_ALLOWED, HEAD_TOO_LARGE)
 # What no answer consists of, but its text is made of.
 WITHIN_TEXTS = (RowError, FileEvent, FileDeleted, Missed)
 SCHEME = "bearer"
@@ -95,6 +106,7 @@ def describe(calls: Iterable[Call]) -> Json:
         "paths": paths,
         "components": {
             "schemas": schemas.components,
+            "responses": {kind.name: _refusal(kind.status, [kind], schemas) for kind in OF_NO_CALL},
             "securitySchemes": {SCHEME: {"type": "http", "scheme": "bearer"}},
         },
     }
@@ -163,11 +175,10 @@ def _refused(call: Call) -> dict[int, list[ProblemKind]]:
 
 
 def _refusal(status: int, kinds: list[ProblemKind], schemas: _Schemas) -> Json:
-    headers = {name: {"schema": {"type": "string"}} for name in HEADERS.get(HTTPStatus(status), {})}
     return {
         "description": "\n".join(f"- `{kind.type}`: {kind.when}" for kind in kinds),
         "content": {PROBLEM_JSON: {"schema": schemas.of(Problem)}},
-        "headers": headers,
+        **_headers(HTTPStatus(status)),
     }
 
 
@@ -177,8 +188,7 @@ def _answer(answer: Answer, calls: list[Call], schemas: _Schemas) -> Json:
         described["content"] = {
             kind: {"schema": schemas.of(held)} for kind, held in answer.content.items()
         }
-    if answer.headers:
-        described["headers"] = {each.name: _header(each) for each in answer.headers}
+    described |= _headers(answer.status, *answer.headers)
     if answer.leads_to_file:
         described["links"] = {
             call.name: {
@@ -189,6 +199,12 @@ def _answer(answer: Answer, calls: list[Call], schemas: _Schemas) -> Json:
             if FILE_ID in call.operation.parameters
         }
     return described
+
+
+def _headers(status: HTTPStatus, *headers: Header) -> Json:
+    """These, and what each answer of the status has."""
+    told = [*headers, *([OF_STATUSES[status]] if status in OF_STATUSES else [])]
+    return {"headers": {each.name: _header(each) for each in told}} if told else {}
 
 
 def _header(header: Header) -> Json:

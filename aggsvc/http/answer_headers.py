@@ -4,6 +4,8 @@ from http import HTTPStatus
 
 from aiohttp import web
 
+from aggsvc.http.operations import Header
+
 # What a page may load and be loaded by: its own origin and nobody. No inline script or style; the
 # style sheets have small images within them.
 PAGE_POLICY = (
@@ -22,8 +24,27 @@ EVERY_ANSWER = {
 }
 # aiohttp would name itself, its version and Python's.
 SERVER = "aggsvc"
-COME_BACK = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
-RETRY_SECONDS = "5"
+COME_BACK = Header("Retry-After", "After how many seconds to try again.", pattern="^[0-9]+$")
+# What an answer of this status has beside them, as its description says.
+OF_STATUSES = {
+    HTTPStatus.UNAUTHORIZED: Header(
+        "WWW-Authenticate", "That a token is asked for, and what is wrong with one that came."
+    ),
+    HTTPStatus.FORBIDDEN: Header(
+        "WWW-Authenticate", "Which scope is needed, if the token's is too narrow.", required=False
+    ),
+    HTTPStatus.METHOD_NOT_ALLOWED: Header("Allow", "The methods that the path takes."),
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: Header(
+        "Accept-Encoding", "How a body may be encoded: not at all.", pattern="^identity$"
+    ),
+    HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE: Header(
+        "Content-Range", "How many bytes there are.", pattern=r"^bytes \*/[0-9]+$"
+    ),
+    HTTPStatus.TOO_MANY_REQUESTS: COME_BACK,
+    HTTPStatus.SERVICE_UNAVAILABLE: COME_BACK,
+}
+# What these are where nobody knows better.
+DEFAULTS = {"Accept-Encoding": "identity", "Retry-After": "5"}
 
 
 async def add_answer_headers(_request: web.Request, answer: web.StreamResponse) -> None:
@@ -39,5 +60,6 @@ def complete(answer: web.StreamResponse) -> None:
         fields.setdefault(name, value)
     # What may be shown again must say so itself, by a tag to ask with.
     fields.setdefault("Cache-Control", "no-cache" if "ETag" in fields else "no-store")
-    if answer.status in COME_BACK:
-        fields.setdefault("Retry-After", RETRY_SECONDS)
+    own = OF_STATUSES.get(HTTPStatus(answer.status))
+    if own and own.name in DEFAULTS:
+        fields.setdefault(own.name, DEFAULTS[own.name])

@@ -119,7 +119,7 @@ class Multipart:
         if self._lines % LINES_A_TURN == 0:
             await asyncio.sleep(0)  # lines that are there already are read without a pause
         while (end := self._data.find(b"\n", self._at, self._at + MAX_LINE) + 1) == 0:
-            if len(self._data) - self._at >= MAX_LINE:
+            if len(self._data) - self._at > MAX_LINE:
                 raise broken(f"a line of more than {MAX_LINE:,} bytes")
             if may_end and not await self._fetch():
                 return self._take(len(self._data))

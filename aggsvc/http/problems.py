@@ -22,12 +22,6 @@ from aggsvc.http.kinds import (
 )
 
 PROBLEM_JSON = "application/problem+json"
-# What an answer of this status has to say beside its problem.
-HEADERS = {
-    HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": "5"},
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: {"Accept-Encoding": "identity"},
-}
-
 INTERNAL_DETAIL = "an internal error; see the log"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -91,7 +85,6 @@ def problem(kind: ProblemKind, detail: str, field: str | None = None) -> web.Res
         status=kind.status,
         body=orjson.dumps(body, option=orjson.OPT_APPEND_NEWLINE),
         content_type=PROBLEM_JSON,
-        headers=HEADERS.get(HTTPStatus(kind.status)),
     )
 
 

@@ -9,12 +9,24 @@ import orjson
 from aiohttp import ClientResponse
 
 from aggsvc.http.kinds import KINDS
-from tests.api.conftest import Client
-from tests.conftest import until
+from tests.api.conftest import Client, MakeClient
+from tests.conftest import DEADLINE, GOOD_ROW, HEADER, Gated, until
 
 BOUNDARY = "frontier"
 MULTIPART = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
 SAMPLES = Path(__file__).parents[2] / "samples"
+
+
+class Opened:
+    """Keeps the wrapper that an app was given, to tell it what to do."""
+
+    def __init__(self, wrap: Any) -> None:
+        self.wrap = wrap
+        self.store: Any = None
+
+    def __call__(self, inner: Any) -> Any:
+        self.store = self.wrap(inner)
+        return self.store
 
 
 def part(data: bytes, name: str = "file", filename: str | None = "a.csv", *headers: str) -> bytes:
@@ -81,6 +93,25 @@ async def assert_problem(answer: ClientResponse, status: int, *says: str) -> Non
     assert len(problem["detail"]) < 400
     for word in says:
         assert word in problem["detail"]
+
+
+async def assert_refuses(client: Client, what: str, query: dict[str, str], *says: str) -> None:
+    """What belongs to a file refuses the query."""
+    file_id = (await processed(client, HEADER + GOOD_ROW))["file_id"]
+    answer = await client.get(f"/files/{file_id}/{what}", params=query)
+    await assert_problem(answer, 400, *says)
+
+
+async def refused_at_first(make_client: MakeClient, what: str) -> tuple[Client, str]:
+    """A client and a file that was processed; until then, what belongs to it was refused."""
+    opened = Opened(Gated)
+    client = await make_client(objects=opened)
+    file_id = (await upload(client, HEADER + GOOD_ROW))["file_id"]
+    await asyncio.wait_for(opened.store.reached.wait(), DEADLINE)
+    await assert_problem(await client.get(f"/files/{file_id}/{what}"), 409, "processing")
+    opened.store.go.set()
+    await settled(client, file_id)
+    return client, file_id
 
 
 async def requests_ended() -> None:

@@ -9,8 +9,7 @@ from aiohttp import ClientResponse
 
 from aggsvc.keys import EVENT_STREAMS, SERVICE
 from tests.api.conftest import Client, MakeClient
-from tests.api.helpers import assert_problem, processed, upload
-from tests.api.test_file import Opened
+from tests.api.helpers import Opened, assert_problem, processed, upload
 from tests.conftest import BAD_ROW, DEADLINE, GOOD_ROW, HEADER, Gated, until
 
 

@@ -14,7 +14,7 @@ from aggsvc.model import MAX_HISTORY
 from aggsvc.settings import Settings
 from tests import oracle
 from tests.api.conftest import Client, MakeClient
-from tests.api.helpers import assert_problem, json_of, processed, settled, upload
+from tests.api.helpers import Opened, assert_problem, json_of, processed, settled, upload
 from tests.conftest import BAD_ROW, DEADLINE, GOOD_ROW, HEADER, Gated, stored_files
 from tests.test_processor import BrokenStream
 
@@ -40,18 +40,6 @@ ROUTES = [
     ("POST", "/reprocess"),
     ("DELETE", ""),
 ]
-
-
-class Opened:
-    """Keeps the wrapper that an app was given, to tell it what to do."""
-
-    def __init__(self, wrap: Any) -> None:
-        self.wrap = wrap
-        self.store: Any = None
-
-    def __call__(self, inner: Any) -> Any:
-        self.store = self.wrap(inner)
-        return self.store
 
 
 @pytest.mark.parametrize("file_id", UNKNOWN, ids=lambda text: text[:20])

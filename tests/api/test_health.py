@@ -1,16 +1,18 @@
 """Health: each part's state, and whether the process lives."""
 
+import threading
 from typing import Any
 
 import pytest
 
 from aggsvc.errors import StoreFull, StoreUnavailable
-from aggsvc.keys import WORKERS
+from aggsvc.health import NOT_LOADED
+from aggsvc.keys import ENGINE, SERVICE, WORKERS
+from aggsvc.model import Status
 from aggsvc.settings import Settings
 from tests.api.conftest import Client, MakeClient
-from tests.api.helpers import assert_problem, body, json_of, part, post, settled, upload
-from tests.api.test_file import Opened
-from tests.conftest import BUCKET, HEADER, Through, opened_parts
+from tests.api.helpers import Opened, assert_problem, body, json_of, part, post, settled, upload
+from tests.conftest import BUCKET, DEADLINE, HEADER, Through, opened_parts
 
 
 class Ill(Through):
@@ -21,6 +23,7 @@ class Ill(Through):
 
 
 async def test_all_is_well(client: Client) -> None:
+    await client.app[ENGINE]
     answer = await client.get("/health")
     assert answer.status == 200
     state = await json_of(answer)
@@ -28,6 +31,7 @@ async def test_all_is_well(client: Client) -> None:
         "status": "ok",
         "objects": {"status": "ok"},
         "table": {"status": "ok"},
+        "engine": {"status": "ok"},
         "workers": {"status": "ok", "alive": 4, "busy": 0, "waiting": 0},
     }
 
@@ -43,8 +47,8 @@ async def test_a_store_that_fails_its_check_makes_the_service_unavailable(
     state = await json_of(answer)
     assert state["status"] == "unavailable"
     assert state[part] == {"status": "unavailable", "detail": StoreUnavailable.public}
-    others = {"objects", "table", "workers"} - {part}
-    assert all(state[other]["status"] == "ok" for other in others)
+    others = {"objects", "table", "workers", "engine"} - {part}
+    assert all(state[other]["status"] in ("ok", "loading") for other in others)
     assert (await client.get("/health/live")).status == 200
 
 
@@ -53,6 +57,35 @@ async def test_a_pool_that_stops_makes_the_service_unavailable(client: Client) -
     answer = await client.get("/health")
     assert answer.status == 503
     assert (await json_of(answer))["workers"]["status"] == "unavailable"
+
+
+async def test_an_engine_that_cannot_be_loaded_makes_the_service_unavailable(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, breaks: None
+) -> None:
+    """While it is loading all is well. What is uploaded is kept, and waits for another start."""
+    given_up = threading.Event()
+
+    def fail(*_: object) -> None:
+        given_up.wait(DEADLINE)
+        raise ImportError("/srv/secret/numba.so: file too short")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("aggsvc.app.load_engine", fail)
+        client = await make_client()
+    answer = await client.get("/health")
+    assert (answer.status, (await json_of(answer))["engine"]) == (200, {"status": "loading"})
+    given_up.set()
+    file_id = (await upload(client, HEADER))["file_id"]
+    with pytest.raises(ImportError):
+        await client.app[ENGINE]
+    answer = await client.get("/health")
+    state = await json_of(answer)
+    assert (answer.status, state["status"]) == (503, "unavailable")
+    assert state["engine"] == {"status": "unavailable", "detail": NOT_LOADED}
+    assert state["workers"]["status"] == "ok"
+    assert (await client.get("/health/live")).status == 200
+    record = await client.app[SERVICE].get(file_id)
+    assert (record.status, record.attempts) == (Status.UPLOADED, 0)
 
 
 async def test_the_process_lives(client: Client) -> None:

@@ -13,6 +13,7 @@ from aggsvc.settings import Settings
 from tests.api.conftest import Client, MakeClient
 from tests.api.helpers import (
     MULTIPART,
+    Opened,
     assert_problem,
     body,
     json_of,
@@ -20,7 +21,6 @@ from tests.api.helpers import (
     post,
     upload,
 )
-from tests.api.test_file import Opened
 from tests.conftest import DEADLINE, GOOD_ROW, HEADER, Gated, stored_files, until
 from tests.raw import HEAD, Raw, chunked, connected, head, hung_up
 

@@ -11,8 +11,8 @@ import pytest
 
 from aggsvc.keys import SERVICE
 from tests.api.conftest import Client, MakeClient
-from tests.api.helpers import assert_problem, json_of, processed, settled, upload
-from tests.api.test_file import Opened, raw
+from tests.api.helpers import Opened, assert_problem, json_of, processed, settled, upload
+from tests.api.test_file import raw
 from tests.conftest import BAD_ROW, DEADLINE, GOOD_ROW, HEADER, MANY_SENSORS, Gated
 
 DATA = HEADER + GOOD_ROW * 100

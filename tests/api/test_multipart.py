@@ -12,12 +12,28 @@ from hypothesis import strategies as st
 
 from aggsvc.errors import InvalidRequest
 from aggsvc.http.admission import Admission
-from aggsvc.http.multipart import MAX_SKIPPED_BYTES, Multipart
+from aggsvc.http.multipart import (
+    MAX_BOUNDARY,
+    MAX_FIELDS,
+    MAX_LINE,
+    MAX_LINES,
+    MAX_SKIPPED_BYTES,
+    Multipart,
+)
 from aggsvc.http.pace import Transfers
 from aggsvc.http.uploads import FIELDS_BYTES, open_form
 from aggsvc.keys import ADMISSION, SETTINGS, TRANSFERS
 from aggsvc.settings import Settings
-from tests.api.helpers import BOUNDARY, MULTIPART, body, part
+from tests.api.conftest import Client
+from tests.api.helpers import (
+    BOUNDARY,
+    MULTIPART,
+    assert_problem,
+    body,
+    json_of,
+    part,
+    post,
+)
 from tests.csv_strategies import chunkings, cut
 
 DELIMITER = f"\r\n--{BOUNDARY}".encode()
@@ -76,6 +92,79 @@ async def test_what_was_not_read_of_a_part_is_skipped_and_counted() -> None:
     await multipart.next_part()
     with pytest.raises(InvalidRequest, match="too large"):
         await multipart.next_part()
+
+
+def header_line(size: int) -> str:
+    """A line of a part's header, of so many bytes with its line end."""
+    return "X: ".ljust(size - 2, "x")
+
+
+def many_lines(parts: int, *headers: str) -> bytes:
+    """A body of so many parts; each takes three lines, the last boundary one."""
+    empty = [part(b"", "other", None)] * (parts - 1)
+    return body(*empty, part(b"x", "file", "a.csv", *headers))
+
+
+# Each limit: a body that just keeps it, one that does not, and what its refusal says.
+AT_THE_EDGE = {
+    "the bytes of a line": (
+        body(part(b"x", "file", "a.csv", header_line(MAX_LINE))),
+        body(part(b"x", "file", "a.csv", header_line(MAX_LINE + 1))),
+        "a line of more than 8,190 bytes",
+    ),
+    "the header fields of a part": (
+        body(part(b"x", "file", "a.csv", *["X: y"] * (MAX_FIELDS - 1))),
+        body(part(b"x", "file", "a.csv", *["X: y"] * MAX_FIELDS)),
+        "a part has more than 128 header fields",
+    ),
+    "the lines of a body": (
+        many_lines(MAX_LINES // 3),
+        many_lines(MAX_LINES // 3, "X: y"),
+        "more than 10,000 lines outside of its parts' content",
+    ),
+    "the bytes that are skipped": (
+        body(part(b"x" * MAX_SKIPPED_BYTES, "other"), part(b"x")),
+        body(part(b"x" * (MAX_SKIPPED_BYTES + 1), "other"), part(b"x")),
+        "what comes beside the field 'file' is too large",
+    ),
+}
+
+
+@pytest.mark.parametrize("limit", AT_THE_EDGE)
+async def test_what_just_keeps_a_limit_is_taken_and_one_more_is_refused(
+    limit: str, client: Client
+) -> None:
+    kept, broken, says = AT_THE_EDGE[limit]
+    assert (await post(client, kept)).status == 202
+    refused = await post(client, broken)
+    await assert_problem(refused, 400, says)
+    assert (await json_of(refused))["type"] == "/problems/invalid-upload"
+
+
+async def test_a_boundary_has_at_most_70_characters(client: Client) -> None:
+    for size, status in ((1, 202), (MAX_BOUNDARY, 202), (MAX_BOUNDARY + 1, 400)):
+        boundary = "b" * size
+        headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+        answer = await post(client, body(part(b"x"), boundary=boundary), headers)
+        assert answer.status == status
+    await assert_problem(answer, 400, "no boundary of 1 to 70 characters")
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 4096, MAX_LINE, MAX_LINE + 1])
+async def test_a_line_has_its_limit_however_its_bytes_come(chunk_bytes: int) -> None:
+    """The last boundary's too, which need not end; and what never ends is not kept for long."""
+    for size in (MAX_LINE, MAX_LINE + 1):
+        for sent in (
+            body(part(b"", "a", None, header_line(size))),
+            body(part(b"", "a", None))[:-2] + b" " * (size - 4) + b"\r\n",
+            body(part(b"", "a", None))[:-2] + b" " * (size - 2),
+        ):
+            chunks = [sent[at : at + chunk_bytes] for at in range(0, len(sent), chunk_bytes)]
+            if size <= MAX_LINE:
+                assert len(await parts_of(chunks)) == 1
+            else:
+                with pytest.raises(InvalidRequest, match="a line of more than 8,190 bytes"):
+                    await parts_of(chunks)
 
 
 async def form_of(aiohttp_client: Any, settings: Settings, sent: bytes) -> dict[str, Any]:

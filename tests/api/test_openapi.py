@@ -1,7 +1,9 @@
 """GET /openapi.json: OpenAPI 3.1 of every call, true of what is answered."""
 
+import asyncio
 import copy
 import re
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -17,6 +19,8 @@ from aggsvc.api.routes import ROUTES
 from aggsvc.engine.sensors import SORTS
 from aggsvc.http.operations import Operation
 from aggsvc.http.routing import Call
+from aggsvc.keys import ADMISSION, WORKERS
+from aggsvc.tokens import Scope, TokenFile
 from tests.api.conftest import Client, MakeClient
 from tests.api.helpers import (
     assert_problem,
@@ -56,6 +60,10 @@ def validate(value: Any, schema: Any) -> None:
 async def assert_as_described(answer: ClientResponse, method: str, path: str) -> Any:
     """The answer is one that the document tells: status, fields, media type and content."""
     told = DOCUMENT["paths"][path][method.lower()]["responses"][str(answer.status)]
+    return await assert_as_told(answer, told)
+
+
+async def assert_as_told(answer: ClientResponse, told: Any) -> Any:
     for name, header in told.get("headers", {}).items():
         if header["required"] or name in answer.headers:
             validate(answer.headers[name], header["schema"])
@@ -162,6 +170,68 @@ async def test_each_call_refuses_as_it_is_described(client: Client) -> None:
         answer = await client.request(call.method, call.path.format(file_id="nobody", name="busy"))
         await assert_as_described(answer, call.method, call.path)
         await assert_problem(answer, 404, "'nobody'")
+
+
+# What an answer of the status has to say in its head, by RFC 9110; that of 403 by RFC 6750.
+HEADERS = {
+    "401": "WWW-Authenticate",
+    "403": "WWW-Authenticate",
+    "405": "Allow",
+    "415": "Accept-Encoding",
+    "416": "Content-Range",
+    "429": "Retry-After",
+    "503": "Retry-After",
+}
+
+
+def test_each_refusal_is_described_with_the_header_that_its_status_asks_for() -> None:
+    """As the document says of each call; what is no call is among the components."""
+    responses = [
+        (status, told)
+        for calls in DOCUMENT["paths"].values()
+        for call in calls.values()
+        for status, told in call["responses"].items()
+    ]
+    for status, told in responses:
+        if status in HEADERS:
+            assert told["headers"][HEADERS[status]]["required"] == (status != "403")
+    assert HEADERS.keys() - {status for status, _told in responses} == {"405"}
+
+
+async def test_a_scope_that_is_too_narrow_is_refused_as_it_is_described(
+    make_client: MakeClient, tmp_path: Path
+) -> None:
+    tokens = TokenFile(tmp_path / "auth")
+    _, token = await asyncio.to_thread(tokens.create, "reader", Scope.READ, None)
+    client = await make_client(auth="on", auth_path=tmp_path / "auth")
+    too_narrow = await client.post("/files", headers={"Authorization": f"Bearer {token}"})
+    await assert_as_described(too_narrow, "POST", "/files")
+    assert 'scope="write"' in too_narrow.headers["WWW-Authenticate"]
+
+
+async def test_what_is_refused_by_its_bytes_its_range_or_its_method_is_as_described(
+    client: Client,
+) -> None:
+    file_id = (await processed(client, HEADER))["file_id"]
+    content = "/files/{file_id}/content"
+    of_this = content.format(file_id=file_id)
+    beyond = await client.get(of_this, headers={"Range": "bytes=1000-"})
+    await assert_as_described(beyond, "GET", content)
+    assert beyond.headers["Content-Range"] == f"bytes */{len(HEADER)}"
+    unknown = await client.post("/files", data=b"x", headers={"Content-Type": "text/csv"})
+    await assert_as_described(unknown, "POST", "/files")
+    assert unknown.headers["Accept-Encoding"] == "identity"
+    client.app[ADMISSION].close()
+    busy = await post(client, body(part(HEADER)))
+    await assert_as_described(busy, "POST", "/files")
+    await client.app[WORKERS].stop()
+    await assert_as_described(await client.get("/health"), "GET", "/health")
+    no_calls = DOCUMENT["components"]["responses"]
+    assert no_calls["method-not-allowed"]["headers"]["Allow"]["required"]
+    for call in ROUTES:
+        path = call.path.format(file_id=file_id, name="busy")
+        await assert_as_told(await client.patch(path), no_calls["method-not-allowed"])
+    await assert_as_told(await client.get("/nowhere"), no_calls["nothing-here"])
 
 
 @pytest.mark.parametrize(

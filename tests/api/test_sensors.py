@@ -1,6 +1,5 @@
 """GET /files/{file_id}/sensors: figures, orders, pages, and what is said to who asks too soon."""
 
-import asyncio
 import csv
 import statistics
 from collections.abc import Iterator
@@ -12,9 +11,15 @@ import pytest
 from aggsvc.errors import Busy
 from aggsvc.sensorstore import MAX_LISTS
 from tests.api.conftest import Client, MakeClient
-from tests.api.helpers import assert_problem, json_of, processed, settled, upload
-from tests.api.test_file import Opened
-from tests.conftest import BAD_ROW, DEADLINE, GOOD_ROW, HEADER, Gated, Parts
+from tests.api.helpers import (
+    assert_problem,
+    assert_refuses,
+    json_of,
+    processed,
+    refused_at_first,
+    settled,
+)
+from tests.conftest import BAD_ROW, GOOD_ROW, HEADER, Parts
 
 SORTS = (
     "sensor_id",
@@ -152,9 +157,7 @@ async def test_all_sensors_come_as_csv_in_the_order_asked_for(sensors: int, clie
 async def test_a_list_that_cannot_be_is_refused(
     query: dict[str, str], says: str, client: Client
 ) -> None:
-    file_id = (await processed(client, HEADER + GOOD_ROW))["file_id"]
-    answer = await client.get(f"/files/{file_id}/sensors", params=query)
-    await assert_problem(answer, 400, says)
+    await assert_refuses(client, "sensors", query, says)
 
 
 async def test_few_lists_are_sent_at_a_time(parts: Parts) -> None:
@@ -189,30 +192,20 @@ async def test_a_file_without_readings_has_no_sensors(data: bytes, client: Clien
 
 
 async def test_the_sensors_wait_for_the_end(make_client: MakeClient) -> None:
-    opened = Opened(Gated)
-    client = await make_client(objects=opened)
-    file_id = (await upload(client, HEADER + GOOD_ROW))["file_id"]
-    await asyncio.wait_for(opened.store.reached.wait(), DEADLINE)
-    await assert_problem(await client.get(f"/files/{file_id}/sensors"), 409, "processing")
-    opened.store.go.set()
-    await settled(client, file_id)
+    client, file_id = await refused_at_first(make_client, "sensors")
     assert len((await page(client, file_id))["items"]) == 1
 
 
 @pytest.mark.parametrize("sort", ["-", "--row_count", "name", "p50_value", "a\nb", "x" * 3_000])
 async def test_a_bad_sort_is_told_the_good_ones(sort: str, client: Client) -> None:
-    file_id = (await processed(client, HEADER + GOOD_ROW))["file_id"]
-    answer = await client.get(f"/files/{file_id}/sensors", params={"sort": sort})
-    await assert_problem(answer, 400, *SORTS)
+    await assert_refuses(client, "sensors", {"sort": sort}, *SORTS)
 
 
 @pytest.mark.parametrize(
     "cursor", ["x", "%%%", "bnVsbA", "W10", "e30", "WzEsMl0", "é", "=", "A" * 4_000]
 )
 async def test_a_bad_cursor_is_told_to_begin_without(cursor: str, client: Client) -> None:
-    file_id = (await processed(client, HEADER + GOOD_ROW))["file_id"]
-    answer = await client.get(f"/files/{file_id}/sensors", params={"cursor": cursor})
-    await assert_problem(answer, 400, "cursor")
+    await assert_refuses(client, "sensors", {"cursor": cursor}, "cursor")
 
 
 async def test_a_cursor_of_another_listing_is_refused(client: Client) -> None:

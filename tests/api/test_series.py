@@ -11,9 +11,16 @@ import pytest
 from aggsvc.series import KEPT_RESULTS, MAX_READINGS
 from tests import oracle
 from tests.api.conftest import Client, MakeClient
-from tests.api.helpers import assert_problem, json_of, processed, settled, upload
-from tests.api.test_file import Opened
-from tests.conftest import BAD_ROW, DEADLINE, GOOD_ROW, HEADER, Gated, Through, until
+from tests.api.helpers import (
+    Opened,
+    assert_problem,
+    assert_refuses,
+    json_of,
+    processed,
+    refused_at_first,
+    settled,
+)
+from tests.conftest import BAD_ROW, GOOD_ROW, HEADER, Through, until
 
 FIGURES = (
     "row_count",
@@ -128,19 +135,11 @@ async def test_a_file_without_readings_has_a_series_without_any(
 async def test_a_stretch_that_is_none_is_a_400(
     query: dict[str, str], says: str, client: Client
 ) -> None:
-    file_id = (await processed(client, HEADER + GOOD_ROW))["file_id"]
-    answer = await client.get(f"/files/{file_id}/series", params=query)
-    await assert_problem(answer, 400, says)
+    await assert_refuses(client, "series", query, says)
 
 
 async def test_the_series_waits_for_the_end(make_client: MakeClient) -> None:
-    opened = Opened(Gated)
-    client = await make_client(objects=opened)
-    file_id = (await upload(client, HEADER + GOOD_ROW))["file_id"]
-    await asyncio.wait_for(opened.store.reached.wait(), DEADLINE)
-    await assert_problem(await client.get(f"/files/{file_id}/series"), 409, "processing")
-    opened.store.go.set()
-    await settled(client, file_id)
+    client, file_id = await refused_at_first(make_client, "series")
     assert (await series(client, file_id, sensor="a"))["statistics"]["row_count"] == 1
 
 

@@ -47,7 +47,7 @@ def test_a_token_lets_the_command_line_in(door: Door) -> None:
     by_option = door.run("aggsvc_wrong", "--token", door.tokens["read"], "list")
     assert (by_option.status, by_option.err) == (0, "")
     assert "clean.csv" in by_option.out
-    assert "access   ok" in door.run(door.tokens["read"], "health").out
+    assert "\naccess   ok\n" in door.run(door.tokens["read"], "health").out
 
 
 def test_a_refusal_is_told_in_a_sentence_with_the_cure(door: Door) -> None:

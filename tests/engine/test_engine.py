@@ -19,17 +19,6 @@ from tests.engine.conftest import Run, readings_of, run_engine, run_sync
 
 GOLDEN = sorted((Path(__file__).parent.parent / "golden").glob("*.csv"))
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# A word that each way of rejecting a file must say to the person who reads it.
-REJECTED_SAYS = {
-    "empty": "no header",
-    "utf-16": "UTF-16",
-    "nul in header": "NUL",
-    "header not utf-8": "UTF-8",
-    "header unclosed": "never closed",
-    "header too long": "longer than",
-    "missing columns": "has no column",
-    "doubled columns": "more than one column",
-}
 
 both_lanes = pytest.mark.parametrize("lane", ["rows", "kernel"])
 engine_settings = settings(
@@ -40,7 +29,7 @@ engine_settings = settings(
 def assert_same(run: Run, verdict: oracle.Verdict) -> None:
     if verdict.rejected is not None:
         assert run.rejected is not None
-        assert REJECTED_SAYS[verdict.rejected] in run.rejected
+        assert oracle.REJECTED_SAYS[verdict.rejected] in run.rejected
         return
     assert run.rejected is None
     assert run.outcome is not None
@@ -107,7 +96,7 @@ def test_golden_file(path: Path, lane: str) -> None:
     run = run_sync([path.read_bytes()], lane=lane)
     if "rejected" in expected:
         said = run.rejected or ""
-        assert REJECTED_SAYS[expected["rejected"]] in said
+        assert oracle.REJECTED_SAYS[expected["rejected"]] in said
         assert [word for word in expected["message_contains"] if word not in said] == []
         return
     shown = as_json(run) | columns_as_json(path.read_bytes(), lane)
@@ -146,7 +135,7 @@ def test_every_reason_has_a_golden_file() -> None:
     for path in GOLDEN:
         expected = json.loads(path.with_suffix(".json").read_text())
         reasons |= set(expected.get("error_summary", {})) | {expected.get("rejected")}
-    assert reasons - {None} == set(REJECTED_SAYS) | {
+    assert reasons - {None} == set(oracle.REJECTED_SAYS) | {
         "record too long", "unclosed quote", "invalid utf-8", "nul byte", "too few fields",
         "too many fields", "missing sensor_id", "missing timestamp", "missing value",
         "sensor_id too long", "invalid timestamp", "timestamp out of range", "invalid value",

@@ -19,17 +19,19 @@ TABLES = {"files": FILES_SCHEMA}
 
 
 class FaultyDisk(Disk):
-    """A disk whose writes run out of room, or whose syncs fail, while told to; counts its syncs."""
+    """A disk whose writes run out of room, or whose syncs fail, while told to; it counts both."""
 
     def __init__(self) -> None:
         super().__init__()
         self.room: int | None = None
         self.syncs_fail = False
+        self.writes = 0
         self.syncs = 0
         self.folder_syncs = 0
         self.before: Callable[[str, Path], None] = lambda _call, _path: None
 
     def write(self, fd: int, data: bytes) -> None:
+        self.writes += 1
         room = len(data) if self.room is None else self.room
         super().write(fd, data[:room])
         if room < len(data):
@@ -60,6 +62,31 @@ class FaultyDisk(Disk):
     def _maybe_fail(self) -> None:
         if self.syncs_fail:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+class SmallDisk(Disk):
+    """A disk with room for so many bytes of what is written in it."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+
+    def write(self, fd: int, data: bytes) -> None:
+        fits = data[: self.room]
+        super().write(fd, fits)
+        self.room -= len(fits)
+        if len(fits) < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def truncate(self, fd: int, size: int) -> None:
+        before = os.fstat(fd).st_size
+        super().truncate(fd, size)
+        self.room += before - size
+
+    def unlink(self, path: Path) -> None:
+        size = path.stat().st_size
+        super().unlink(path)
+        self.room += size
 
 
 @pytest.fixture

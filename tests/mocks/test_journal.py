@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,10 @@ from aggsvc.errors import (
 from aggsvc.ports import FILES_SCHEMA
 from mocks import journal as journal_module
 from mocks.dynamodb import MockDynamoDB
+from mocks.files import FILLING, PIECE
 from mocks.lines import seal, unseal
 from tests.contracts.metadata_table import TABLE, listing, put, record, scanned
-from tests.mocks.conftest import FaultyDisk, opened_table
+from tests.mocks.conftest import FaultyDisk, SmallDisk, opened_table
 
 
 async def items(path: Path) -> dict[str, Any]:
@@ -284,6 +286,71 @@ async def test_a_full_disk_refuses_writes_until_there_is_room(table, disk, tmp_p
     await table.check()
     await table.close()
     assert (await items(tmp_path / "db.json"))["k1"]["version"] == 1
+
+
+async def test_a_full_disk_has_room_for_removals_and_for_nothing_else(tmp_path):
+    """For hundreds of them; what one does not need of the reserve is taken back at once."""
+    path, disk = tmp_path / "db.json", SmallDisk(200_000)
+    async with opened_table(path, disk) as table:
+        await put(table, *(record(f"k{i}") for i in range(301)))
+        disk.room = 0
+        for i in range(200):
+            await table.delete_item(TABLE, f"k{i}")
+            with pytest.raises(StoreFull):
+                await put(table, record("new"))
+            assert disk.room == 0
+        await asyncio.gather(*(table.delete_item(TABLE, f"k{i}") for i in range(200, 300)))
+        assert await scanned(table) == ["k300"]
+    assert set(await items(path)) == {"k300"}
+    assert names(tmp_path) == ["db.json.journal.0"]
+
+
+class SharedDisk(SmallDisk):
+    """A small disk on which another takes what is given up, but for some bytes."""
+
+    def truncate(self, fd: int, size: int) -> None:
+        super().truncate(fd, size)
+        self.room = min(self.room, 200)
+
+
+async def test_a_reserve_that_is_used_up_is_taken_again_when_there_is_room(tmp_path):
+    path, disk = tmp_path / "db.json", SharedDisk(200_000)
+    keys = [f"k{i:02}" for i in range(20)]
+    async with opened_table(path, disk) as table:
+        await put(table, *map(record, keys))
+        disk.room = 0
+        with suppress(StoreFull):
+            for key in keys:
+                await table.delete_item(TABLE, key)
+        left = await scanned(table)
+        assert 2 < len(left) < len(keys) - 4
+        disk.room = 100_000
+        for version in (2, 3):  # the second waits for what the first has made due
+            await put(table, record(left[0], version=version))
+        assert disk.room < 100_000 - len(FILLING) + PIECE
+        disk.room = 0
+        await table.delete_item(TABLE, left[0])
+        disk.room = 0
+        await table.delete_item(TABLE, left[1])
+    assert sorted(await items(path)) == left[2:]
+
+
+@pytest.mark.parametrize("call", ["create", "unlink"])
+async def test_a_reserve_that_cannot_be_held_keeps_nobody_from_writing(tmp_path, disk, call):
+    def fail(name: str, path: Path) -> None:
+        if name == call and ".tmp-" in path.name:
+            raise OSError(28, "No space left on device")
+
+    disk.before = fail
+    async with opened_table(tmp_path / "db.json", disk) as table:
+        await put(table, record("a"), record("b"))
+        await table.delete_item(TABLE, "a")
+        disk.room = 0
+        for removal in (table.delete_item(TABLE, "b"), put(table, record("c"))):
+            with pytest.raises(StoreFull):
+                await removal
+    assert set(await items(tmp_path / "db.json")) == {"b"}
+    assert len(names(tmp_path)) == 1
 
 
 async def test_what_is_stacked_on_a_failed_write_fails_with_it(table, disk):

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from aggsvc.errors import AggsvcError, ConditionFailed, ObjectNotFound, StartRefused
+from aggsvc.errors import AggsvcError, ConditionFailed, ObjectNotFound, StartRefused, StoreFull
 from aggsvc.ports import FILES_SCHEMA
 from mocks import files as files_module
 from mocks import journal as journal_module
@@ -25,10 +25,12 @@ from mocks.files import Files
 from mocks.s3 import MockS3
 from tests.contracts.metadata_table import TABLE, record, scanned
 from tests.contracts.object_store import BUCKET, read, stream
+from tests.mocks.conftest import SmallDisk
 from tests.mocks.simulated_disk import (
     TEARS,
     Crash,
     Create,
+    Cut,
     Drive,
     Fate,
     MakeFolder,
@@ -313,6 +315,8 @@ def many_steps() -> Iterator[None]:
     """Objects are written in many steps, and the journal is compacted again and again."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(files_module, "CHUNK", 600)
+        patch.setattr(files_module, "FILLING", bytes(2000))
+        patch.setattr(files_module, "PIECE", 700)
         patch.setattr(journal_module, "COMPACT_AT", 3000)
         patch.setattr(journal_module, "BLOCK", 1000)
         yield
@@ -369,6 +373,37 @@ async def test_a_power_loss_at_any_step_loses_nothing_that_was_acknowledged(
     require_busy(drive)
     await surveyor.survey(drive, ledger, crashes(drive))
     await surveyor.survey(drive, ledger, torn_crashes(drive, random.Random(seed), SAMPLES))
+
+
+class SmallSimulatedDisk(SmallDisk, SimulatedDisk):
+    """A drive's disk that has room at first."""
+
+    def __init__(self, drive: Drive) -> None:
+        SimulatedDisk.__init__(self, drive)
+        self.room = 100_000
+
+
+async def test_a_power_loss_on_a_full_disk_loses_nothing(drive: Drive, surveyor: Surveyor) -> None:
+    """Neither by what is refused and cut off again, nor by removals, which have the reserve."""
+    ledger, disk = Ledger(drive), SmallSimulatedDisk(drive)
+    with many_steps():
+        async with opened(drive.root, Files(disk=disk)) as stores:
+            client = Client(stores, ledger, "k", 0)
+            names = [f"k{number}" for number in range(5)]
+            for name in names:
+                await client._put_object(f"{name}/upload", b"x")
+                await client._put_item(name, item(name, 1, b"x"), 0)
+            for name in names[1:]:
+                disk.room = 50
+                with pytest.raises(StoreFull):
+                    await client._put_item(name, item(name, 2, b"x"), 1)
+                await client._delete_item(name)
+                await client._delete_object(f"{name}/upload")
+            assert await scanned(stores.table) == names[:1]
+    cuts = {step.inode for step in drive.steps if isinstance(step, Cut)}
+    assert len(cuts) == 2  # of the journal and of the reserve
+    await surveyor.survey(drive, ledger, crashes(drive))
+    await surveyor.survey(drive, ledger, torn_crashes(drive, random.Random(0), SAMPLES))
 
 
 def behind(kind: type[Any], path: str) -> Callable[[Sequence[Step]], bool]:

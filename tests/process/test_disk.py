@@ -19,8 +19,11 @@ from typing import NamedTuple
 import aiohttp
 import pytest
 
+from aggsvc.errors import StoreFull
 from tests.conftest import BUCKET, stored_files, until
+from tests.contracts.metadata_table import record
 from tests.machine import program
+from tests.mocks.conftest import opened_table
 from tests.process.conftest import DEADLINE, ServerProcess, upload
 
 ROW = b"a,2025-10-01T08:00:00Z,1.5\n"
@@ -326,7 +329,7 @@ def fill(disk: Path, leave: int = 0) -> Path:
 async def test_a_full_disk_is_507_until_there_is_room(
     server: Server, http: aiohttp.ClientSession, small_disk: Path
 ) -> None:
-    """Reads go on, nothing is left of what was refused, and no restart is needed."""
+    """Reads and deletions go on, nothing is left of what was refused, and no restart is needed."""
     server.settings["MOCK_S3_ROOT_PATH"] = str(small_disk / "s3")
     server.settings["MOCK_DYNAMODB_PERSISTENCE_PATH"] = str(small_disk / "db.json")
     await server.start()
@@ -337,6 +340,10 @@ async def test_a_full_disk_is_507_until_there_is_room(
     filler = fill(small_disk)
     assert await refused(http, server, SMALL) == 507
     assert await health(http, server) == 503
+    gone = kept.pop()
+    async with http.delete(f"{server.url}/files/{gone}") as answer:
+        assert answer.status == 204
+    assert await refused(http, server, LARGE) == 507
     for file_id in kept:
         assert await content(http, server, file_id) == SMALL
     filler.unlink()
@@ -348,6 +355,25 @@ async def test_a_full_disk_is_507_until_there_is_room(
     await server.start()
     for file_id in kept:
         assert await content(http, server, file_id) == SMALL
+    async with http.get(f"{server.url}/files/{gone}") as answer:
+        assert answer.status == 404
+
+
+async def test_a_table_on_a_full_disk_takes_removals_and_nothing_else(small_disk: Path) -> None:
+    """More of them than fit in the block that the journal has begun; also after a restart."""
+    path, keys = small_disk / "db.json", [f"k{number:03}" for number in range(300)]
+    async with opened_table(path) as table:
+        for key in keys:
+            await table.put_item("files", record(key))
+        fill(small_disk)
+    for some in (keys[:150], keys[150:]):
+        async with opened_table(path) as table:
+            for key in some:
+                await table.delete_item("files", key)
+            with pytest.raises(StoreFull):
+                await table.put_item("files", record("k", text="x" * 4096))
+    async with opened_table(path) as table:
+        assert (await table.scan("files")).items == ()
 
 
 async def test_a_disk_that_is_full_at_the_start_is_for_reading_until_there_is_room(
