@@ -2,9 +2,9 @@
 
 An open-addressing table of half a cache line a slot: the first 24 bytes of the name, then its id
 plus one and its size; only a longer name is compared with the text itself. Names are looked up
-some at a time, so that the slots of those to come are fetched meanwhile. The mixing is
-MurmurHash3's, seeded anew for each table, so that no file can be made of names that all fall on
-one slot.
+some at a time, so that the slots of those to come are fetched meanwhile. The mixing is wyhash's
+(Wang Yi 2019: both halves of a product), seeded anew for each table, so that no file can be made of
+names that all fall on one slot.
 """
 
 import secrets
