@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from aggsvc.engine.aggregate import Outcome, aggregate
 from aggsvc.engine.batch import NO_READING, Batch
 from aggsvc.engine.lanes import ROWS, lane_of
-from aggsvc.engine.records import BlockReader
+from aggsvc.engine.records import BlockReader, Source
 from aggsvc.engine.rows import read_header
 from aggsvc.engine.sensor_ids import SensorIds
 from aggsvc.errors import FileRejected
@@ -28,7 +28,7 @@ LANES = {"rows": ROWS, "kernel": lane_of("auto", cores=2)}
 
 
 async def run_engine(
-    chunks: Iterable[bytes],
+    chunks: Iterable[bytes] | Source,
     *,
     lane: str = "rows",
     delimiter: str = ",",
@@ -48,7 +48,7 @@ async def run_engine(
 
     try:
         run.outcome = await aggregate(
-            stream(),
+            chunks if isinstance(chunks, Source) else stream(),
             lane=LANES[lane],
             on_errors=on_errors,
             on_progress=on_progress,

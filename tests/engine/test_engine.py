@@ -8,6 +8,7 @@ from dataclasses import asdict, astuple
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -175,6 +176,37 @@ async def test_files_of_several_blocks_agree_with_the_oracle(kind: str, lane: st
     assert len(data) > records.GRID_BYTES
     chunks = [data[at : at + 99_991] for at in range(0, len(data), 99_991)]
     assert_same(await run_engine(chunks, lane=lane), oracle.judge(data))
+
+
+class Filling:
+    """A stream that puts its bytes where they are wanted, at most so many at a time."""
+
+    def __init__(self, data: bytes, most: int) -> None:
+        self._left = memoryview(data)
+        self._most = most
+
+    def __aiter__(self) -> Any:
+        raise AssertionError("it is read in chunks")
+
+    async def readinto(self, buffer: memoryview) -> int:
+        size = min(len(buffer), len(self._left), self._most)
+        buffer[:size] = self._left[:size]
+        self._left = self._left[size:]
+        return size
+
+
+async def test_a_stream_that_can_fill_the_blocks_itself_does() -> None:
+    """However little comes at a time, it is as if it had come in chunks."""
+    lines = [b"s%d,2025-10-01T08:00:%02dZ,%d\n" % (n % 7, n % 60, n) for n in range(1_000)]
+    data = b"sensor_id,timestamp,value\n" + b"".join([*lines, b'a,"b\nc"\n']) * 200
+    assert len(data) > records.GRID_BYTES
+    whole = await run_engine([data], lane="kernel")
+    assert whole.outcome is not None
+    for most in (65_537, len(data)):
+        run = await run_engine(Filling(data, most), lane="kernel")
+        assert run.outcome is not None
+        assert run.outcome.summary.aggregates() == whole.outcome.summary.aggregates()
+        assert run.errors == whole.errors
 
 
 @both_lanes
