@@ -8,13 +8,11 @@ import structlog
 
 from aggsvc.errors import StoreUnavailable
 from aggsvc.model import FileRecord, object_key
-from aggsvc.ports import CHUNK_BYTES, ObjectInfo, ObjectStore, StoredObject
+from aggsvc.ports import ObjectInfo, ObjectStore, StoredObject
 
 CSV = "text/csv"
 NDJSON = "application/x-ndjson"
 COLUMNS = "application/octet-stream"
-# While the engine keeps all cores busy each hop to the disk waits for one: so there are few.
-ENGINE_CHUNK_BYTES = 2 * 1024 * 1024
 
 log = structlog.get_logger()
 
@@ -65,18 +63,10 @@ class FileObjects:
         return data
 
     def open(
-        self,
-        key: str,
-        chunk_bytes: int = CHUNK_BYTES,
-        byte_range: tuple[int, int] | None = None,
+        self, key: str, byte_range: tuple[int, int] | None = None
     ) -> AbstractAsyncContextManager[StoredObject]:
-        """Open an object, or these bytes of it, to be read in chunks of that size.
-
-        Raises ObjectNotFound.
-        """
-        return self._store.get_object(
-            self._bucket, key, byte_range=byte_range, chunk_bytes=chunk_bytes
-        )
+        """Open an object, or these bytes of it; raises ObjectNotFound."""
+        return self._store.get_object(self._bucket, key, byte_range=byte_range)
 
     def open_start(self, key: str, size: int) -> AbstractAsyncContextManager[StoredObject]:
         """Open the first bytes of an object, at most so many; raises ObjectNotFound."""

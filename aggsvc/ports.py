@@ -39,7 +39,11 @@ class ObjectPage:
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """An open object: its description and the bytes asked for, in chunks, readable once."""
+    """An open object: its description and the bytes asked for, in chunks, readable once.
+
+    Chunks that also have `readinto(buffer)` put the next bytes, as many as they can, into memory
+    that they are given; it returns how many, and 0 at the end.
+    """
 
     info: ObjectInfo
     chunks: AsyncIterator[bytes]
@@ -64,11 +68,10 @@ class ObjectStore(Protocol):
         key: str,
         *,
         byte_range: tuple[int, int] | None = None,
-        chunk_bytes: int = CHUNK_BYTES,
     ) -> AbstractAsyncContextManager[StoredObject]:
         """Open the object, or bytes first to last (inclusive, cut to the end) of it.
 
-        They come in chunks of at most `chunk_bytes`.
+        They come in chunks of at most CHUNK_BYTES.
 
         Raises ObjectNotFound, and InvalidRequest for a range that starts behind the end.
         """

@@ -28,7 +28,7 @@ from aggsvc.model import (
     object_key,
     utc_now,
 )
-from aggsvc.objects import ENGINE_CHUNK_BYTES, FileObjects, report_key, sensors_key
+from aggsvc.objects import FileObjects, report_key, sensors_key
 from aggsvc.sensorstore import SensorStore
 
 if TYPE_CHECKING:
@@ -164,9 +164,9 @@ class Processor:
 
     async def _aggregate(self, run: "_Run", engine: Engine) -> None:
         try:
-            async with self._objects.open(run.record.object_key, ENGINE_CHUNK_BYTES) as upload:
+            async with self._objects.open(run.record.object_key) as upload:
                 outcome = await engine(
-                    run.counted(upload.chunks),
+                    upload.chunks,
                     on_errors=run.take_errors,
                     on_progress=run.take_progress,
                     max_sensors=self._limits.max_sensors,
@@ -241,7 +241,6 @@ class _Run:
         self._is_keeping_sensors = False
         self._files = files
         self._kept: list[RowError] = []
-        self._bytes_read = self._rows_read = 0
         self._started = self._told = time.monotonic()
 
     def elapsed_ms(self) -> int:
@@ -256,23 +255,10 @@ class _Run:
             log.warning("row failed", **_context(error))
         await self.report.add(errors)
 
-    async def counted(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """The upload's chunks; what came is progress, however long a block takes to fill."""
-        async for chunk in chunks:
-            self._bytes_read += len(chunk)
-            await self._tell()
-            yield chunk
-
     async def take_progress(self, progress: Progress) -> None:
-        """Note how many rows were read."""
-        self._rows_read = progress.rows_read
-        await self._tell()
-
-    async def _tell(self) -> None:
         """Write and tell the progress, at most once in PROGRESS_SECONDS."""
         if time.monotonic() - self._told >= PROGRESS_SECONDS:
             self._told = time.monotonic()
-            progress = Progress(self._bytes_read, self._rows_read)
             self.record = await self._files.save(
                 replace(self.record, progress=progress), event="progress"
             )

@@ -12,7 +12,7 @@ from aggsvc.engine.choice import Choice
 from aggsvc.engine.fields import FieldFailed, read_timestamp
 from aggsvc.errors import Busy, FileRejected, InvalidParameter, NotFound
 from aggsvc.model import NO_READINGS, Aggregates, FileRecord, Progress
-from aggsvc.objects import ENGINE_CHUNK_BYTES, FileObjects
+from aggsvc.objects import FileObjects
 
 if TYPE_CHECKING:
     from aggsvc.engine.excerpt import Excerpt
@@ -72,7 +72,7 @@ class SeriesReader:
         self._readings += 1
         try:
             engine = await asyncio.shield(self._engine)  # whoever hangs up must not end it
-            async with self._objects.open(record.object_key, ENGINE_CHUNK_BYTES) as upload:
+            async with self._objects.open(record.object_key) as upload:
                 outcome = await engine(
                     upload.chunks,
                     on_errors=_ignore,

@@ -1,8 +1,7 @@
-"""Our engine on a local file, read in chunks as the mock store reads it."""
+"""Our engine on a local file, read as the mock store reads it."""
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
@@ -11,7 +10,6 @@ import aiofiles
 from aggsvc.engine import Engine, load_engine
 from aggsvc.engine.sensors import SensorTable
 from aggsvc.model import Aggregates
-from aggsvc.objects import ENGINE_CHUNK_BYTES
 from aggsvc.server import SWITCH_SECONDS
 from bench.task import Answers, Task, measure
 
@@ -20,23 +18,17 @@ MAX_SENSORS = 2_000_000
 Found = tuple[Aggregates, SensorTable, dict[str, int]]
 
 
-async def chunks(path: str) -> AsyncIterator[bytes]:
-    """The file's bytes."""
-    with ThreadPoolExecutor(1) as executor:
-        async with aiofiles.open(path, "rb", buffering=0, executor=executor) as file:
-            while chunk := await file.read(ENGINE_CHUNK_BYTES):
-                yield chunk
-
-
 async def ignore(_told: object) -> None:
     """Take row errors and progress, as the service would, and drop them."""
 
 
 async def run(engine: Engine, path: str) -> Found:
     """The aggregates, each sensor's statistics, and the count of row errors by reason."""
-    outcome = await engine(
-        chunks(path), on_errors=ignore, on_progress=ignore, max_sensors=MAX_SENSORS
-    )
+    with ThreadPoolExecutor(1) as executor:
+        async with aiofiles.open(path, "rb", buffering=0, executor=executor) as file:
+            outcome = await engine(
+                file, on_errors=ignore, on_progress=ignore, max_sensors=MAX_SENSORS
+            )
     summary = outcome.summary
     return summary.aggregates(), summary.sensors(), dict(outcome.error_summary)
 

@@ -12,7 +12,6 @@ import fcntl
 import os
 import secrets
 from collections.abc import (
-    AsyncGenerator,
     AsyncIterator,
     Callable,
     Coroutine,
@@ -24,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, Self, TypeVar
 
 import aiofiles
 import aiofiles.os
@@ -645,16 +644,46 @@ class Reader:
         self._path = path
         self._file = file
 
-    async def chunks(self, start: int, length: int, size: int) -> AsyncGenerator[bytes, None]:
+    async def chunks(self, start: int, length: int, size: int) -> "Chunks":
         """The bytes asked for, in chunks of at most that size; the file must have them."""
         with _available("read", self._path):
             await self._file.seek(start)
-            while length > 0:
-                chunk = await self._file.read(min(size, length))
-                if not chunk:
-                    raise StoreUnavailable(f"{self._path} became shorter while it was read")
-                length -= len(chunk)
-                yield chunk
+        return Chunks(self._path, self._file, length, size)
+
+
+class Chunks:
+    """Bytes of an open file: in chunks, or put into memory that is given."""
+
+    def __init__(self, path: Path, file: AsyncBufferedReader, length: int, size: int) -> None:
+        self._path = path
+        self._file = file
+        self._left = length
+        self._size = size
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._left:
+            raise StopAsyncIteration
+        with _available("read", self._path):
+            chunk = await self._file.read(min(self._size, self._left))
+        self._take(len(chunk))
+        return chunk
+
+    async def readinto(self, buffer: memoryview) -> int:
+        """Put the next bytes into the buffer, as many as have room; returns how many."""
+        if not self._left:
+            return 0
+        with _available("read", self._path):
+            size = await self._file.readinto(buffer[: self._left]) or 0
+        self._take(size)
+        return size
+
+    def _take(self, size: int) -> None:
+        if not size:
+            raise StoreUnavailable(f"{self._path} became shorter while it was read")
+        self._left -= size
 
 
 class WholeFile:
@@ -664,8 +693,11 @@ class WholeFile:
         self.end = FileEnd(data[-tail:], len(data), modified)
         self._data = data
 
-    async def chunks(self, start: int, length: int, size: int) -> AsyncGenerator[bytes, None]:
+    async def chunks(self, start: int, length: int, size: int) -> AsyncIterator[bytes]:
         """The bytes asked for, in chunks of at most that size; the file must have them."""
+        return self._chunks(start, length, size)
+
+    async def _chunks(self, start: int, length: int, size: int) -> AsyncIterator[bytes]:
         for place in range(start, start + length, size):
             yield self._data[place : min(place + size, start + length)]
 

@@ -17,7 +17,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from itertools import islice, takewhile
 from pathlib import Path
@@ -116,13 +116,12 @@ class MockS3:
         key: str,
         *,
         byte_range: tuple[int, int] | None = None,
-        chunk_bytes: int = CHUNK_BYTES,
     ) -> AbstractAsyncContextManager[StoredObject]:
         """Open the object, or bytes first to last (inclusive, cut to the end) of it.
 
         Raises ObjectNotFound, and InvalidRequest for a range that starts behind the end.
         """
-        return self._get(bucket, key, byte_range, chunk_bytes)
+        return self._get(bucket, key, byte_range)
 
     async def head_object(self, bucket: str, key: str) -> ObjectInfo:
         """Describe the object; raises ObjectNotFound."""
@@ -191,14 +190,14 @@ class MockS3:
 
     @asynccontextmanager
     async def _get(
-        self, bucket: str, key: str, byte_range: tuple[int, int] | None, chunk_bytes: int
+        self, bucket: str, key: str, byte_range: tuple[int, int] | None
     ) -> AsyncIterator[StoredObject]:
         path = self._existing(bucket, key)
         try:
             async with self._files.reading(path, TAIL) as reader:
                 info = _describe(path, reader.end, key)
-                async with aclosing(reader.chunks(*_span(info, byte_range), chunk_bytes)) as chunks:
-                    yield StoredObject(info, chunks)
+                span = _span(info, byte_range)
+                yield StoredObject(info, await reader.chunks(*span, CHUNK_BYTES))
         except FileMissing:
             raise _not_found(bucket, key) from None
 

@@ -43,6 +43,9 @@ BAD_ROW = b"a,,1.5\n"
 MANY_SENSORS = b"".join(b"s%d,2025-10-01,1\n" % number for number in range(1_000))
 
 
+SMALL = 64 * 1024
+
+
 class Through:
     """A store that passes every call on; a test's subclass overrides the one that goes wrong."""
 
@@ -67,18 +70,18 @@ class Gated(Through):
 
     @asynccontextmanager
     async def get_object(self, bucket: str, key: str, **options: Any) -> AsyncIterator[Any]:
-        small = options | {"chunk_bytes": 64 * 1024}
-        async with self.inner.get_object(bucket, key, **small) as found:
+        async with self.inner.get_object(bucket, key, **options) as found:
             yield type(found)(found.info, self._gated(found.chunks))
 
     async def _gated(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         read = 0
         async for chunk in chunks:
-            if read >= self.after:
-                self.reached.set()
-                await self.go.wait()
-            read += len(chunk)
-            yield chunk
+            for start in range(0, len(chunk), SMALL):
+                if read >= self.after:
+                    self.reached.set()
+                    await self.go.wait()
+                read += SMALL
+                yield chunk[start : start + SMALL]
 
 
 @dataclass

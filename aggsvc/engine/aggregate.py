@@ -53,14 +53,16 @@ async def aggregate(
 ) -> Outcome:
     """Read the whole stream; raises FileRejected where it cannot be read as a whole.
 
-    `on_errors` gets the row errors in order, each once; `on_progress` is called after each batch.
+    `on_errors` gets the row errors in order, each once; `on_progress` is called as bytes come and
+    rows are read.
     With a choice the outcome is that of the chosen readings, and no row error is told.
     """
     lane = lane if choice.is_all else sifting(lane, choice)
-    reader = BlockReader(stream, delimiter, lane.cutter)
+    teller = _Teller(on_errors, on_progress)
+    reader = BlockReader(stream, delimiter, lane.cutter, teller.tell_bytes)
     header = read_header(await reader.header(), delimiter)
+    teller.line_number = reader.line_number
     team = _Team(lane, header)
-    teller = _Teller(on_errors, on_progress, reader.line_number)
     limit = _Limit(max_sensors)
     beginning = asyncio.create_task(team.begin_all(reader.blocks(header.width)))
     try:
@@ -88,20 +90,29 @@ class _Limit:
 class _Teller:
     """Tells row errors and progress in the order of the file, and counts them."""
 
-    def __init__(self, on_errors: ErrorSink, on_progress: ProgressSink, line_number: int) -> None:
+    def __init__(self, on_errors: ErrorSink, on_progress: ProgressSink) -> None:
         self.rows_read = 0
-        self._line_number = line_number  # of the block's first line
+        self.line_number = 1  # of the block's first line
+        self._bytes_read = 0
         self.error_summary: Counter[str] = Counter()
         self._on_errors = on_errors
         self._on_progress = on_progress
 
-    async def tell(self, some: "_Some", end_offset: int) -> None:
+    async def tell_bytes(self, bytes_read: int) -> None:
+        """Tell how much has come, however long a block takes to fill."""
+        self._bytes_read = bytes_read
+        await self._tell_progress()
+
+    async def tell(self, some: "_Some") -> None:
         if some.errors:
             self.error_summary.update(some.errors.counts())
-            await self._on_errors(some.errors.moved(self.rows_read, self._line_number - 1))
+            await self._on_errors(some.errors.moved(self.rows_read, self.line_number - 1))
         self.rows_read += some.rows_read
-        self._line_number += some.lines
-        await self._on_progress(Progress(end_offset, self.rows_read))
+        self.line_number += some.lines
+        await self._tell_progress()
+
+    async def _tell_progress(self) -> None:
+        await self._on_progress(Progress(self._bytes_read, self.rows_read))
 
 
 @dataclass(slots=True)
@@ -153,10 +164,10 @@ class _Team:
             if some.is_last:
                 break
             reading = self._begin(run)
-            await teller.tell(some, run.block.end_offset)
+            await teller.tell(some)
         run.block.release()
         self._room.release()
-        await teller.tell(some, run.block.end_offset)
+        await teller.tell(some)
 
     def abandon(self) -> None:
         """Wait for no block any more; a thread that reads one ends by itself."""
@@ -245,7 +256,7 @@ def warm_up(lane: Lane) -> None:
     buffer.end_at(size)
     stretch = Stretch(buffer, size, size, at_end=True)
     lane.cutter.at_once(stretch, header.width, header.delimiter)
-    block = Block(buffer, lane.cutter.in_full(stretch, header.width, header.delimiter), size)
+    block = Block(buffer, lane.cutter.in_full(stretch, header.width, header.delimiter))
     member = _Member(lane.reader(header))
     _read_some(member.reader.batches(block, member.summary.ids), member)
     whole = Summary()

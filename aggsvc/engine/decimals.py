@@ -8,9 +8,9 @@ product never needs more digits: Mushtak and Lemire 2023, "Fast number parsing w
 
 import numpy as np
 
-from aggsvc.engine.instructions import as_double, byte_at, high_product
+from aggsvc.engine.instructions import byte_at
 from aggsvc.engine.jit import compiled, inlined
-from aggsvc.engine.machine import U, leading_zeros
+from aggsvc.engine.machine import U, as_double, high_product, leading_zeros
 from aggsvc.engine.moments import DASH, DOT, PLUS, is_digit
 
 # What a field was found to be.

@@ -66,13 +66,15 @@ def _fits(low: float, high: float, width: Fraction) -> bool:
 class Bins:
     """A histogram: `counts` of the bins from the lowest value's to the highest's.
 
-    `edges` are their bounds, the last infinite; `bins_a_unit` is one by their width.
+    `edges` are their bounds, the last infinite; `bins_a_unit` is one by their width; `extremes` are
+    the lowest and the highest value.
     """
 
     def __init__(self) -> None:
         self.counts = np.zeros(0, np.int64)
-        self.edges = np.zeros(0)
-        self._range = (math.inf, -math.inf)
+        self.edges = np.array([math.inf])
+        self.bins_a_unit = 0.0
+        self.extremes = (math.inf, -math.inf)
         self._rung = 0
         self._first = 0
 
@@ -81,22 +83,17 @@ class Bins:
         """The width of a bin."""
         return float(_bin_width(self._rung))
 
-    @property
-    def bins_a_unit(self) -> float:
-        """One by the width."""
-        return float(1 / _bin_width(self._rung))
-
     def reach(self, low: float, high: float) -> None:
         """Have bins from low to high."""
-        low, high = min(low, self._range[0]), max(high, self._range[1])
-        if low > high or (low, high) == self._range:
+        low, high = min(low, self.extremes[0]), max(high, self.extremes[1])
+        if low > high or (low, high) == self.extremes:
             return
         rung = _finest(low, high)
         width = _bin_width(rung)
         first, last = _bin_of(low, width), _bin_of(high, width)
         if (rung, first, last - first + 1) != (self._rung, self._first, len(self.counts)):
             self._move(rung, first, last - first + 1)
-        self._range = (low, high)
+        self.extremes = (low, high)
 
     def _move(self, rung: int, first: int, count: int) -> None:
         ratio = int(_bin_width(rung) / _bin_width(self._rung)) if len(self.counts) else 1
@@ -106,13 +103,14 @@ class Bins:
         width = _bin_width(rung)
         edges = [_edge(first + place, width) for place in range(count)]
         self.counts, self.edges = counts, np.array([*edges, math.inf])
+        self.bins_a_unit = float(1 / width)
         self._rung, self._first = rung, first
 
     def merge(self, other: "Bins") -> None:
         """Take in another histogram."""
-        self.reach(*other._range)
+        self.reach(*other.extremes)
         if len(other.counts):
-            other.reach(*self._range)
+            other.reach(*self.extremes)
             self.counts += other.counts
 
 

@@ -35,6 +35,28 @@ def byte_at(typingctx, data, index):
 
 
 @instruction
+def get(typingctx, array, index):
+    """The number at index, in an array of any dimensions as if it had one."""
+
+    def codegen(context, builder, signature, args):
+        return builder.load(_address(context, builder, signature.args[0], *args))
+
+    return array.dtype(array, types.int64), codegen
+
+
+@instruction
+def put(typingctx, array, index, number):
+    """Store the number at index, in an array of any dimensions as if it had one."""
+
+    def codegen(context, builder, signature, args):
+        array, index, number = args
+        builder.store(number, _address(context, builder, signature.args[0], array, index))
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, array.dtype), codegen
+
+
+@instruction
 def load64(typingctx, data, index):
     """The 8 bytes at index, little-endian, however they are aligned."""
 
@@ -118,6 +140,31 @@ def high_product(typingctx, a, b):
 
 
 @instruction
+def add_three(typingctx, a0, a1, a2, b0, b1, b2):
+    """The sum of two numbers of three words each, the lowest first, cut to three words."""
+
+    def codegen(context, builder, signature, args):
+        wide = ir.IntType(3 * 64)
+
+        def joined(words):
+            number = ir.Constant(wide, 0)
+            for place, word in enumerate(words):
+                word = builder.shl(builder.zext(word, wide), ir.Constant(wide, 64 * place))
+                number = builder.or_(number, word)
+            return number
+
+        total = builder.add(joined(args[:3]), joined(args[3:]))
+        words = [
+            builder.trunc(builder.lshr(total, ir.Constant(wide, 64 * place)), _I64)
+            for place in range(3)
+        ]
+        return context.make_tuple(builder, signature.return_type, words)
+
+    word = types.uint64
+    return types.UniTuple(word, 3)(word, word, word, word, word, word), codegen
+
+
+@instruction
 def add_words(typingctx, words, index, low, middle, high):
     """Add three words, the lowest first, to those at the index; returns the carry, 0 or 1."""
 
@@ -168,3 +215,13 @@ def as_double(typingctx, word):
         return builder.bitcast(args[0], ir.DoubleType())
 
     return types.float64(types.uint64), codegen
+
+
+@instruction
+def bits_of(typingctx, number):
+    """The bits of a double."""
+
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], _I64)
+
+    return types.uint64(types.float64), codegen

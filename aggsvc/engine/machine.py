@@ -17,7 +17,12 @@ else:
 
 WINDOW: int = instructions.WINDOW
 load64: Any = instructions.load64
+get: Any = instructions.get
+put: Any = instructions.put
+add_three: Any = instructions.add_three
 add_words: Any = instructions.add_words
+as_double: Any = instructions.as_double
+bits_of: Any = instructions.bits_of
 high_product: Any = instructions.high_product
 leading_zeros: Any = instructions.leading_zeros
 prefetch: Any = instructions.prefetch

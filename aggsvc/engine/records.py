@@ -11,11 +11,11 @@ however its stream is chunked.
 import asyncio
 import re
 from array import array
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property, lru_cache
-from typing import Literal, Protocol, overload
+from typing import Literal, Protocol, overload, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -112,12 +112,11 @@ class Block:
     """The records that start in one stretch of the grid, with their line ends and blank lines.
 
     They are the first `size` bytes of the buffer, a too long last record cut short. What a Cutter
-    found out of them is there for its lane. `end_offset` is how much of the file has been read.
+    found out of them is there for its lane.
     """
 
     buffer: Buffer
     found: "Cut"
-    end_offset: int
     release: Callable[[], None] = lambda: None
 
     @property
@@ -184,23 +183,55 @@ class Cutter(Protocol):
         """The cut, whatever it takes."""
 
 
+@runtime_checkable
+class Source(Protocol):
+    """Bytes that are put where they are wanted."""
+
+    async def readinto(self, buffer: memoryview) -> int:
+        """Put the next bytes there, as many as can be; returns how many, 0 at the end."""
+
+
+class _Chunks:
+    """The Source of a stream that comes in chunks."""
+
+    def __init__(self, stream: AsyncIterable[bytes]) -> None:
+        self._stream = aiter(stream)
+        self._unread = memoryview(b"")
+
+    async def readinto(self, buffer: memoryview) -> int:
+        while not self._unread:
+            chunk = await anext(self._stream, None)
+            if chunk is None:
+                return 0
+            self._unread = memoryview(chunk)
+        size = min(len(buffer), len(self._unread))
+        buffer[:size] = self._unread[:size]
+        self._unread = self._unread[size:]
+        return size
+
+
 class BlockReader:
     """Reads a CSV stream: `header()` once, then `blocks(width)`.
 
-    Its buffers are used again once their blocks are released: it has one more than there are
-    blocks in use at a time.
+    A stream that is a Source too is read straight into the blocks. `on_read` is told how many bytes
+    have come. Its buffers are used again once their blocks are released: it has one more than there
+    are blocks in use at a time.
     """
 
     def __init__(
-        self, stream: AsyncIterable[bytes], delimiter: str = ",", cutter: Cutter | None = None
+        self,
+        stream: AsyncIterable[bytes],
+        delimiter: str = ",",
+        cutter: Cutter | None = None,
+        on_read: Callable[[int], Awaitable[None]] | None = None,
     ) -> None:
-        self._stream = aiter(stream)
+        self._source: Source = stream if isinstance(stream, Source) else _Chunks(stream)
         self._delimiter = delimiter
         self._cutter = cutter or LineCutter()
+        self._on_read = on_read
         self._free: list[Buffer] = []
         self._buffer = Buffer()
         self._size = 0
-        self._unread = memoryview(b"")  # what had no room of the last chunk
         self._offset = 0
         self._line_number = 1
         self._at_end = False
@@ -244,7 +275,7 @@ class BlockReader:
         buffer.end_at(found.size)
         if found.unfinished:
             await self._skip_line()
-        return Block(buffer, found, self._offset, lambda: self._free.append(buffer))
+        return Block(buffer, found, lambda: self._free.append(buffer))
 
     def _take_header(self) -> bytes:
         data = self._head()
@@ -287,16 +318,12 @@ class BlockReader:
     async def _fill(self, size: int) -> None:
         """Have at least so many bytes in the buffer, or all that there are."""
         while self._size < size and not self._at_end:
-            if not self._unread:
-                chunk = await anext(self._stream, None)
-                if chunk is None:
-                    self._at_end = True
-                    return
-                self._unread = memoryview(chunk)
-            end = min(BUFFER_BYTES, self._size + len(self._unread))
-            some = end - self._size
-            self._buffer.bytes[self._size : end] = self._unread[:some]
-            self._unread, self._size = self._unread[some:], end
+            room = self._buffer.bytes.data[self._size : BUFFER_BYTES]
+            found = await self._source.readinto(room)
+            self._size += found
+            self._at_end = not found
+            if self._on_read:
+                await self._on_read(self._offset + self._size)
 
     def _head(self) -> bytes:
         """The first bytes that there are, as many as a record and its line end may take."""

@@ -30,10 +30,12 @@ from aggsvc.engine.machine import (
     ONES,
     WINDOW,
     U,
+    get,
     leading_zeros,
     load64,
     not_digits,
     prefix_xor,
+    put,
     zero_bytes,
 )
 from aggsvc.engine.moments import FIRST_DAY, NO_TIME, SECOND_US, clock_of, days_of, rest_of_time
@@ -146,20 +148,20 @@ def parse(
             found = delimiters & below
             fields = 1
             while found and fields < width:
-                stops[fields - 1] = p + trailing_zeros(found)
+                put(stops, fields - 1, p + trailing_zeros(found))
                 fields += 1
                 found &= found - U(1)
             if found:
                 fields = -1
             p += trailing_zeros(line_ends)
-            stops[width - 1] = p
+            put(stops, width - 1, p)
         else:
             p, fields, special = record_end(data, p, delimiter, stops)
         name = np.int64(NO_READING)
         if fields == width and p - start <= MAX_RECORD:
             # The timestamp.
-            a = stops[i_time - 1] + 1 if i_time else start
-            b = stops[i_time]
+            a = get(stops, i_time - 1) + 1 if i_time else start
+            b = get(stops, i_time)
             if a == b or byte_at(data, a) <= QUOTE or byte_at(data, b - 1) <= QUOTE:
                 a, b = inner(data, a, b)
             w0 = load64(data, a)
@@ -184,8 +186,8 @@ def parse(
             good = good and micros >= FIRST_US and micros <= LAST_US
 
             # The value.
-            a = stops[i_value - 1] + 1 if i_value else start
-            b = stops[i_value]
+            a = get(stops, i_value - 1) + 1 if i_value else start
+            b = get(stops, i_value)
             if a == b or byte_at(data, a) <= QUOTE or byte_at(data, b - 1) <= QUOTE:
                 a, b = inner(data, a, b)
             negative = byte_at(data, a) == DASH
@@ -208,7 +210,7 @@ def parse(
                     word = ((word & U(0x00FF00FF00FF00FF)) * U(6553601)) >> U(16)
                     word = ((word & U(0x0000FFFF0000FFFF)) * U(42949672960001)) >> U(32)
                     mantissa = np.int64(word)
-                    value = mantissa / P10[scale]
+                    value = mantissa / get(P10, scale)
                     if negative and mantissa != 0:
                         value = -value
                     read = True
@@ -217,8 +219,8 @@ def parse(
                 read = kind == NUMBER
 
             # The sensor.
-            a = stops[i_sensor - 1] + 1 if i_sensor else start
-            b = stops[i_sensor]
+            a = get(stops, i_sensor - 1) + 1 if i_sensor else start
+            b = get(stops, i_sensor)
             if a == b or byte_at(data, a) <= QUOTE or byte_at(data, b - 1) <= QUOTE:
                 a, b = inner(data, a, b)
             size = b - a
@@ -227,8 +229,8 @@ def parse(
                 good = is_plain_text(data, start, p, a, b)
             if good:
                 name = a | (size << SIZE_SHIFT)
-                times[rows] = micros
-                values[rows] = value
+                put(times, rows, micros)
+                put(values, rows, value)
         if name == NO_READING:
             p = line_end_behind(data, start)
             if p - start <= MAX_RECORD and is_open(data, start, p, delimiter, columns, stops):
@@ -240,7 +242,7 @@ def parse(
             odd[odds, 2] = rows
             odd[odds, 3] = lines
             odds += 1
-        names[rows] = name
+        put(names, rows, name)
         rows += 1
         lines += 1
         p = behind_line_end(data, p)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from aggsvc.engine.batch import NO_READING
 from aggsvc.engine.jit import compiled, inlined
-from aggsvc.engine.machine import WINDOW, U, load64, prefetch
+from aggsvc.engine.machine import WINDOW, U, get, high_product, load64, prefetch, put
 from aggsvc.engine.names import Names
 
 MIN_SLOTS = 1 << 10
@@ -28,33 +28,37 @@ WORD = 8
 SLOT_WORDS = 4
 META = 3
 AHEAD = 12
+# Any odd number with half of its bits set.
+SECRET = U(0xA0761D6478BD642F)
+# Masks of the lowest 0 to WORD bytes of a word.
+LOW_BYTES = np.array([(1 << (8 * size)) - 1 for size in range(WORD + 1)], np.uint64)
 
 
 @inlined
-def _mixed(word: Any) -> Any:
-    word ^= word >> U(33)
-    word *= U(0xFF51AFD7ED558CCD)
-    word ^= word >> U(33)
-    word *= U(0xC4CEB9FE1A85EC53)
-    return word ^ (word >> U(33))
+def _mixed(a: Any, b: Any) -> Any:
+    return (a * b) ^ high_product(a, b)
 
 
 @inlined
 def _word(data: Any, start: Any, size: Any, first: Any) -> Any:
     """The bytes first:first + WORD of the name, zeros behind its end."""
-    left = size - first
-    if left <= 0:
-        return U(0)
-    word = load64(data, start + first)
-    return word if left >= WORD else word & ((U(1) << U(8 * left)) - U(1))
+    left = max(0, min(WORD, size - first))
+    return load64(data, start + first) & get(LOW_BYTES, left)
+
+
+@inlined
+def _hash_of(first: Any, second: Any, data: Any, start: Any, size: Any, seed: Any) -> Any:
+    """The hash of a name of which these are the first two words."""
+    word = _mixed(first ^ seed, second ^ SECRET)
+    for place in range(2 * WORD, size, WORD):
+        word = _mixed(word ^ _word(data, start, size, place), seed ^ SECRET)
+    return np.int64(word ^ (word >> U(32)))
 
 
 @inlined
 def _hash(data: Any, start: Any, size: Any, seed: Any) -> Any:
-    word = seed
-    for first in range(0, size, WORD):
-        word = _mixed(word ^ _word(data, start, size, first))
-    return np.int64(word)
+    first, second = _word(data, start, size, 0), _word(data, start, size, WORD)
+    return _hash_of(first, second, data, start, size, seed)
 
 
 @inlined
@@ -93,26 +97,21 @@ def _take_in(data: Any, names: Any, done: int, slots: Any, ends: Any, text: Any,
             later = names[place + AHEAD]
             start = later & PLACE_MASK
             prefetch(slots, (_hash(data, start, later >> SIZE_SHIFT, seed) & mask) * SLOT_WORDS)
-        if names[place] == NO_READING:
+        name = get(names, place)
+        if name == NO_READING:
             continue
-        start, size = names[place] & PLACE_MASK, names[place] >> SIZE_SHIFT
+        start, size = name & PLACE_MASK, name >> SIZE_SHIFT
         first = _word(data, start, size, 0)
-        second = third = U(0)
-        if size > WORD:
-            second = _word(data, start, size, WORD)
-            third = _word(data, start, size, 2 * WORD)
-            at = _hash(data, start, size, seed) & mask
-        else:
-            at = np.int64(_mixed(seed ^ first)) & mask
+        second = _word(data, start, size, WORD)
+        third = _word(data, start, size, 2 * WORD) if size > 2 * WORD else U(0)
+        at = _hash_of(first, second, data, start, size, seed) & mask
         found = np.int64(-1)
         while True:
-            entry = np.int64(slots[at, META])
-            if (
-                slots[at, 0] == first
-                and slots[at, 1] == second
-                and slots[at, 2] == third
-                and entry >> SIZE_SHIFT == size
-            ):
+            slot = at * SLOT_WORDS
+            entry = np.int64(get(slots, slot + META))
+            differs = (get(slots, slot) ^ first) | (get(slots, slot + 1) ^ second)
+            differs |= get(slots, slot + 2) ^ third
+            if differs == U(0) and entry >> SIZE_SHIFT == size:
                 found = (entry & PLACE_MASK) - 1
                 if size <= META * WORD or _same(data, start, text, ends[found], size):
                     break
@@ -133,7 +132,7 @@ def _take_in(data: Any, names: Any, done: int, slots: Any, ends: Any, text: Any,
             slots[at, META] = U((size << SIZE_SHIFT) | (found + 1))
             ends[found + 1] = begin + size
             ends[-1] = found + 1
-        names[place] = found
+        put(names, place, found)
     return len(names)
 
 

@@ -38,6 +38,8 @@ from aggsvc.model import NO_READINGS, Aggregates, Histogram, TimeSeries, rfc3339
 
 LISTED_SENSORS = 1000
 PERCENTS = (50, 95, 99)
+NO_SPAN = np.iinfo(np.int64).max, np.iinfo(np.int64).min
+NO_EXTREMES = math.inf, -math.inf
 
 # Rare readings are summed as Python's integers in units of the smallest double.
 UNIT_BITS = 1074
@@ -72,6 +74,7 @@ class Summary:
         self._cells = Cells()
         self._rare: defaultdict[int, _Sums] = defaultdict(_Sums)
         self._classes = np.zeros(CLASSES, np.int64)
+        self._rare_places = np.empty(0, np.int64)
         self._bins = Bins()
         self._buckets = Buckets()
 
@@ -88,23 +91,23 @@ class Summary:
     def fold(self, batch: Batch) -> None:
         """Take in the batch's readings, their sensors being ids of `ids`."""
         columns = batch.sensors, batch.timestamps, batch.values
-        span = np.array([np.iinfo(np.int64).max, np.iinfo(np.int64).min])
-        extremes = np.array([math.inf, -math.inf])
+        span, extremes = np.array(NO_SPAN), np.array(NO_EXTREMES)
         extent(*columns, span, extremes)
         self._cells.reach(self.sensor_count)
         self._bins.reach(*extremes.tolist())
         self._buckets.reach(*span.tolist())
         cells, bins, buckets = self._cells, self._bins, self._buckets
-        rare = np.empty(batch.rows_read, np.int64)
+        if len(self._rare_places) < batch.rows_read:
+            self._rare_places = np.empty(batch.rows_read, np.int64)
         found = fold(
-            *columns, batch.values.view(np.uint64),
-            cells.words, cells.integers, cells.floats,
-            self._classes, bins.edges, bins.counts, bins.bins_a_unit,
-            buckets.cells.words, buckets.cells.integers, buckets.cells.floats,
-            buckets.first, buckets.width_us, rare,
+            *columns,
+            cells.words, self._classes,
+            bins.edges, bins.counts, bins.bins_a_unit,
+            buckets.cells.words, buckets.first, buckets.width_us,
+            self._rare_places,
         )  # fmt: skip
         if found:
-            self._fold_rare(batch, rare[:found])
+            self._fold_rare(batch, self._rare_places[:found])
 
     def _fold_rare(self, batch: Batch, places: Integers) -> None:
         buckets = batch.timestamps[places] // self._buckets.width_us
@@ -126,7 +129,8 @@ class Summary:
         merge_cells(ids, other._cells, self._cells)
         for sensor, sums in other._rare.items():
             self._rare[int(ids[sensor])].add(sums.total, sums.squares)
-        self._classes += other._classes
+        for some in other._reached_classes():
+            self._classes[some] += other._classes[some]
         self._bins.merge(other._bins)
         self._buckets.merge(other._buckets)
 
@@ -192,14 +196,21 @@ class Summary:
 
     def _quantiles(self, count: int, low: float, high: float) -> list[float]:
         """For each of PERCENTS the middle of the class that holds the value of the nearest rank."""
-        half = CLASSES // 2
-        held = np.flatnonzero(self._classes)
-        # Those of numbers below zero come last, the lowest at the very end.
-        ascending = np.concatenate([held[held >= half][::-1], held[held < half]])
+        positive, negative = (
+            some.start + np.flatnonzero(self._classes[some]) for some in self._reached_classes()
+        )
+        ascending = np.concatenate([negative[::-1], positive])
         reached = np.cumsum(self._classes[ascending])
         ranks = [-(-count * percent // 100) for percent in PERCENTS]
         names = ascending[np.searchsorted(reached, ranks)].tolist()
         return [min(max(_middle(name), low), high) for name in names]
+
+    def _reached_classes(self) -> tuple[slice, slice]:
+        """The classes that values may be in: those above zero, then those below, outwards."""
+        low, high = self._bins.extremes
+        above = slice(_class_of(max(0.0, low)), _class_of(max(0.0, high)) + 1)
+        below = slice(_class_of(min(-0.0, high)), _class_of(min(-0.0, low)) + 1)
+        return above, below
 
     def _most_read_sensors(self) -> dict[str, int]:
         """The sensors with the most readings, ties by name."""
@@ -238,6 +249,10 @@ class Summary:
             max_values=tuple(cells.floats[held, HIGH].tolist()),
             mean_values=tuple(means),
         )
+
+
+def _class_of(value: float) -> int:
+    return int(np.float64(value).view(np.uint64)) >> CLASS_SHIFT
 
 
 def _middle(name: int) -> float:
