@@ -213,45 +213,37 @@ def with_length(body: bytes) -> bytes:
     return POST + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
-@pytest.mark.parametrize(
-    "request_",
-    [
-        b"nonsense\r\n\r\n",
-        b"GET / HTTP/9\r\n\r\n",
-        POST + b"Content-Length: 99\r\n\r\n--b\r\nContent-Disp",
-        POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
-        with_length(PART % b'form-data; name="fi'),
-        with_length(PART % b"@@@"),
-        with_length(PART % b"form-data; name*0=fi'le"),
-        with_length(PART % b"form-data; name=file; filename*0=a'b.csv"),
-    ],
-    ids=[
-        "no request",
-        "no protocol",
-        "cut short",
-        "no chunk",
-        "unclosed",
-        "@@@",
-        "name",
-        "filename",
-    ],
-)
-async def test_malformed_requests_leave_one_line_each_and_no_traceback(
-    request_: bytes, tmp_path: Path
+MALFORMED = {
+    "no request": b"nonsense\r\n\r\n",
+    "no protocol": b"GET / HTTP/9\r\n\r\n",
+    "cut short": POST + b"Content-Length: 99\r\n\r\n--b\r\nContent-Disp",
+    "no chunk": POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+    "unclosed": with_length(PART % b'form-data; name="fi'),
+    "@@@": with_length(PART % b"@@@"),
+    "name": with_length(PART % b"form-data; name*0=fi'le"),
+    "filename": with_length(PART % b"form-data; name=file; filename*0=a'b.csv"),
+}
+
+
+async def test_malformed_requests_are_answered_in_one_line_each_and_no_traceback(
+    tmp_path: Path,
 ) -> None:
     async with running(tmp_path) as service:
         host, _, port = service.url.removeprefix("http://").partition(":")
-        reader, writer = await asyncio.open_connection(host, int(port))
-        writer.write(request_)
-        writer.write_eof()
-        await asyncio.wait_for(reader.read(), DEADLINE)
-        writer.close()
-        await writer.wait_closed()
+        for request in MALFORMED.values():
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(request)
+            writer.write_eof()
+            await asyncio.wait_for(reader.read(), DEADLINE)
+            writer.close()
+            await writer.wait_closed()
         assert await service.stop() == 0
         text = service.log.read_text()
     assert "Traceback" not in text
-    for line in text.splitlines():
-        assert orjson.loads(line)["level"] != "error"
+    lines = [orjson.loads(line) for line in text.splitlines()]
+    assert not [line for line in lines if line["level"] == "error"]
+    answered = [line["status"] for line in lines if line["event"] == "request answered"]
+    assert answered == [400] * len(MALFORMED)
 
 
 async def test_an_engine_that_cannot_be_loaded_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

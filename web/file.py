@@ -6,7 +6,8 @@ page of the sensors (`sort`, `q`, `cursor`), and a `reason` of row errors.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Self
 from urllib.parse import quote, urlencode
 
 from aiohttp import web
@@ -15,7 +16,7 @@ from aggsvc.errors import Busy, Conflict, InvalidRequest, NotFound
 from aggsvc.http.hangups import while_connected
 from aggsvc.http.routing import Route, Scope
 from aggsvc.keys import SERVICE
-from aggsvc.model import REASONS, Aggregates, FileRecord, RowError, rfc3339
+from aggsvc.model import REASONS, Aggregates, FileRecord, RowError, Status, rfc3339
 from aggsvc.service import SensorPage, Series, Service
 from web.advice import advice_on
 from web.charts import Bar, Reach, SeriesChart, bars, micros
@@ -48,6 +49,8 @@ SENSOR_COLUMNS = {
     "Last reading": "last_timestamp",
 }
 REQUIRED = ("sensor_id", "timestamp", "value")
+# Of a file that is done what listened to its events is replaced, too.
+NO_LONGER_LIVE = {"HX-Retarget": "#live", "HX-Reselect": "#live"}
 
 
 async def file_page(request: web.Request) -> web.Response:
@@ -62,12 +65,16 @@ async def file_page(request: web.Request) -> web.Response:
         "headlines": HEADLINES,
         "figures": FIGURES,
         "advice": record.message and advice_on(record.message),
+        "pace": _Pace.of(record),
         "origin": request.url.origin(),
         "series": await while_connected(request, _series(service, page, at_once=at_once)),
         "sensors": await _sensors(service, page),
         "errors": await _errors(service, page),
     }
-    return render("file.html", request, context)
+    response = render("file.html", request, context)
+    if record.status.is_final and request.headers.get("HX-Target") == "file":
+        response.headers.update(NO_LONGER_LIVE)
+    return response
 
 
 def _picked(request: web.Request) -> dict[str, str]:
@@ -112,6 +119,24 @@ class _Page:
         """Whether the sensors are sorted by it, as aria-sort has it."""
         sort = self.picked.get("sort", "sensor_id")
         return {column: "ascending", f"-{column}": "descending"}.get(sort)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pace:
+    """How fast a file has been processed so far, and when it is done if that goes on."""
+
+    bytes_per_second: int
+    ms_left: float
+
+    @classmethod
+    def of(cls, record: FileRecord) -> Self | None:
+        """The pace of a file that is being processed, once there is something to tell it by."""
+        done = record.progress.bytes_read
+        if record.status is not Status.PROCESSING or record.started_at is None or not done:
+            return None
+        gone = datetime.now(UTC) - datetime.fromisoformat(record.started_at)
+        rate = done / max(gone.total_seconds(), 1e-3)
+        return cls(int(rate), 1_000 * (record.size_bytes - done) / rate)
 
 
 @dataclass(frozen=True, slots=True)

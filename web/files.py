@@ -126,7 +126,7 @@ async def upload_files(request: web.Request) -> web.Response:
             except InvalidRequest as error:
                 refused.append(f"{upload.filename}: {error}")
     if not refused and not accepted:
-        refused.append("choose a CSV file first")
+        refused.append("Choose a CSV file first")
     if refused:
         return await show_files(request, refused, HTTPStatus.BAD_REQUEST)
     raise web.HTTPSeeOther("/ui")

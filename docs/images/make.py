@@ -4,16 +4,17 @@ import asyncio
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, Page, async_playwright
 
 FOLDER = Path(__file__).parent
 SAMPLES = (
@@ -30,8 +31,11 @@ LOOKS: dict[str, dict[str, Any]] = {
     "dark": {"color_scheme": "dark", "viewport": {"width": 1200, "height": 800}},
     "360px": {"color_scheme": "light", "viewport": {"width": 360, "height": 800}},
 }
-# The page that has more to show than its top.
-TALL, TALL_PX = "file", 1_000
+# How high the window is for a page that has more, or less, to show.
+HEIGHTS = {"file": 1_000, "sign-in": 520, "processing": 640}
+# Half a year takes the lane of plain Python so long that there is time to look.
+LONG_WEEKS, SLOW = 26, {"PROCESSOR_ENGINE": "rows"}
+HALF_WAY = re.compile(r"\([5-9]\d %\)")
 # What a page does after it was loaded: its charts are drawn, its stream is opened.
 SETTLE_MS = 1_500
 HEADER = "sensor_id,timestamp,value,site,note\n"
@@ -49,23 +53,27 @@ BAD = (
 
 
 @contextmanager
-def service(data: str) -> Iterator[str]:
+def service(data: Path, **changes: str) -> Iterator[str]:
     """A service with its data in that folder; gives its address."""
     settings = {
         "PORT": "0",
         "MOCK_S3_ROOT_PATH": f"{data}/s3",
         "MOCK_DYNAMODB_PERSISTENCE_PATH": f"{data}/db.json",
+        "AUTH_PATH": f"{data}/auth",
+        **changes,
     }
     command = [sys.executable, "-m", "aggsvc"]
     with subprocess.Popen(command, env=os.environ | settings, stdout=subprocess.PIPE) as process:  # noqa: S603
-        yield process.stdout.readline().split()[3].decode()
-        process.terminate()
+        try:
+            yield process.stdout.readline().split()[3].decode()
+        finally:
+            process.terminate()
 
 
-def write_week(path: Path) -> None:
-    """A reading of each room every ten minutes of a week, and bad rows here and there."""
+def write_weeks(path: Path, weeks: int) -> None:
+    """A reading of each room every ten minutes of the weeks, and bad rows here and there."""
     lines = [HEADER]
-    for step in range(7 * 144):
+    for step in range(weeks * 7 * 144):
         time = (START + timedelta(minutes=10 * step)).strftime("%Y-%m-%dT%H:%M:%SZ")
         for room in range(ROOMS):
             wave = 4 * math.sin((step - 50) * math.tau / 144) + math.sin(step * 0.9 + room * 7)
@@ -78,44 +86,64 @@ def write_week(path: Path) -> None:
     path.write_text("".join(lines))
 
 
-def upload(url: str, path: Path) -> str:
-    """Upload the file and wait for its end; returns its id."""
-    command = [sys.executable, "-m", "cli", "--base-url", url, "--json", "upload", "--wait"]
+def upload(url: str, path: Path, *options: str) -> str:
+    """Upload the file and return its id; with `--wait`, when it has come to its end."""
+    command = [sys.executable, "-m", "cli", "--base-url", url, "--json", "upload", *options]
     done = subprocess.run([*command, str(path)], check=False, stdout=subprocess.PIPE)  # noqa: S603
     return str(json.loads(done.stdout)["file_id"])
 
 
+@asynccontextmanager
+async def opened(browser: Browser, look: str, name: str, address: str) -> AsyncIterator[Page]:
+    """The page in that look, its window as high as the page of that name wants it."""
+    options = LOOKS[look]
+    page = await browser.new_page(**options)
+    width, height = options["viewport"].values()
+    await page.set_viewport_size({"width": width, "height": HEIGHTS.get(name, height)})
+    await page.goto(address)
+    yield page
+    await page.screenshot(path=FOLDER / f"{name}-{look}.png")
+    await page.close()
+
+
 async def shoot(browser: Browser, url: str, pages: dict[str, str]) -> None:
     """Take a picture of each page in each look."""
-    for look, options in LOOKS.items():
-        page = await browser.new_page(**options)
-        for name, path in pages.items():
-            window = dict(options["viewport"])
-            if name == TALL:
-                window["height"] = TALL_PX
-            await page.set_viewport_size(window)
-            await page.goto(url + path)
-            await page.wait_for_timeout(SETTLE_MS)
-            await page.screenshot(path=FOLDER / f"{name}-{look}.png")
-        await page.close()
+    for name, path in pages.items():
+        for look in LOOKS:
+            async with opened(browser, look, name, url + path) as page:
+                await page.wait_for_timeout(SETTLE_MS)
 
 
-async def shoot_all(url: str, folder: Path) -> None:
+async def shoot_half_way(browser: Browser, url: str, path: Path) -> None:
+    """Take a picture of the page of a file in each look, each time half of it is processed."""
+    for look in LOOKS:
+        address = f"{url}/ui/files/{upload(url, path)}"
+        async with opened(browser, look, "processing", address) as page:
+            await page.get_by_text(HALF_WAY).wait_for(timeout=120_000)
+
+
+async def shoot_all(folder: Path) -> None:
     """The pages, from the empty one to that of a file with much in it."""
+    week, half_year = folder / "building-week.csv", folder / "building-half-year.csv"
+    write_weeks(week, 1)
+    write_weeks(half_year, LONG_WEEKS)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path="/usr/bin/chromium", args=["--no-sandbox"]
         )
-        await shoot(browser, url, {"empty": "/ui"})
-        *_, failed = [upload(url, Path("samples") / name) for name in SAMPLES]
-        week = upload(url, folder / "building-week.csv")
-        pages = {"failed": f"/ui/files/{failed}", "file": f"/ui/files/{week}"}
-        await shoot(browser, url, {"dashboard": "/ui", **pages})
+        with service(folder / "guarded", AUTH="on") as url:
+            await shoot(browser, url, {"sign-in": "/ui/sign-in"})
+        with service(folder / "slow", **SLOW) as url:
+            await shoot_half_way(browser, url, half_year)
+        with service(folder / "open") as url:
+            await shoot(browser, url, {"empty": "/ui"})
+            *_, failed = [upload(url, Path("samples") / name, "--wait") for name in SAMPLES]
+            file = upload(url, week, "--wait")
+            pages = {"failed": f"/ui/files/{failed}", "file": f"/ui/files/{file}"}
+            await shoot(browser, url, {"dashboard": "/ui", **pages})
         await browser.close()
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as data:
-        write_week(Path(data) / "building-week.csv")
-        with service(data) as url:
-            asyncio.run(shoot_all(url, Path(data)))
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(shoot_all(Path(folder)))

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import aiohttp
 import pytest
@@ -137,37 +137,57 @@ def is_of(origin: str, url: str) -> bool:
     return url.removeprefix("blob:").startswith(origin)
 
 
+@asynccontextmanager
+async def opened(
+    browser: Browser,
+    origin: str,
+    path: str,
+    *,
+    script: bool = True,
+    refused: int = 0,
+    **options: Any,
+) -> AsyncIterator[Page]:
+    """A page of that server, which must bring no complaint but of `refused` requests."""
+    context = await browser.new_context(java_script_enabled=script, **options)
+    context.set_default_timeout(SEEN_MS)
+    complaints = Complaints()
+    complaints.watch(context, origin)
+    page = await context.new_page()
+    await page.goto(origin + path)
+    yield page
+    await context.close()
+    assert complaints.elsewhere == []
+    assert [text.partition(":")[0] for text in complaints.console] == [
+        "Failed to load resource"
+    ] * refused
+
+
 @pytest.fixture
 def open_page(browser: Browser, site: Site) -> OpenPage:
-    """Opens a page of the service, which must bring no complaint but of `refused` requests."""
+    """Opens a page of the service as `opened` does."""
+    return lambda path="/ui", **options: opened(browser, site.url, path, **options)
 
-    @asynccontextmanager
-    async def opened(
-        path: str = "/ui", *, script: bool = True, refused: int = 0, **options: Any
-    ) -> AsyncIterator[Page]:
-        context = await browser.new_context(java_script_enabled=script, **options)
-        context.set_default_timeout(SEEN_MS)
-        complaints = Complaints()
-        complaints.watch(context, site.url)
-        page = await context.new_page()
-        await page.goto(site.url + path)
-        yield page
-        await context.close()
-        assert complaints.elsewhere == []
-        assert [text.partition(":")[0] for text in complaints.console] == [
-            "Failed to load resource"
-        ] * refused
 
-    return opened
+THEMES: dict[Literal["light", "dark"], dict[str, Any]] = {
+    "light": {},
+    "dark": {"runOnly": ["color-contrast", "link-in-text-block"]},  # what a theme can break
+}
+TO_AXE = {"bypass_csp": True, "reduced_motion": "reduce"}
+"""Options of a page that axe-core is to judge: it may run there, and no colour is in between."""
 
 
 async def violations(page: Page) -> list[str]:
-    """What axe-core finds wrong with the page as it is; it needs one opened with bypass_csp."""
-    await page.evaluate(AXE.read_text())
-    options = {"resultTypes": ["violations"], "preload": False}
-    found = await page.evaluate("options => axe.run(document, options)", options)
-    return [
-        f"{each['id']}: {node['html'][:200]} {node['failureSummary']}"
-        for each in found["violations"]
-        for node in each["nodes"]
-    ]
+    """What axe-core finds wrong with the page as it is, in either theme."""
+    if not await page.evaluate("'axe' in window"):
+        await page.evaluate(AXE.read_text())
+    found = []
+    for theme, rules in THEMES.items():
+        await page.emulate_media(color_scheme=theme)
+        options = {"resultTypes": ["violations"], "preload": False, **rules}
+        judged = await page.evaluate("options => axe.run(document, options)", options)
+        found += [
+            f"{theme}: {each['id']}: {node['html'][:200]} {node['failureSummary']}"
+            for each in judged["violations"]
+            for node in each["nodes"]
+        ]
+    return found

@@ -1,7 +1,6 @@
 """The dashboard in a real browser."""
 
 import asyncio
-import base64
 import re
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.conftest import GOOD_ROW, HEADER
-from tests.web.conftest import SAMPLES, OpenPage, Site, violations
+from tests.web.conftest import SAMPLES, TO_AXE, OpenPage, Site, violations
 
 CLEAN, READINGS = SAMPLES / "clean.csv", SAMPLES / "readings.csv"
 
@@ -34,26 +33,28 @@ async def store(site: Site, *names: str, data: bytes = HEADER + GOOD_ROW) -> lis
     return file_ids
 
 
-# Drops files where the page says so; a folder's cannot be made by a script.
-DROP = """(files) => {
-  const dropped = new DataTransfer();
-  for (const [name, text] of files) dropped.items.add(new File([atob(text)], name));
-  const options = { dataTransfer: dropped, bubbles: true, cancelable: true };
-  const zone = document.getElementById("drop");
-  zone.dispatchEvent(new DragEvent("dragover", options));
-  zone.dispatchEvent(new DragEvent("drop", options));
-}"""
-
-
-async def drop(page: Page, **files: bytes) -> None:
-    packed = [[f"{name}.csv", base64.b64encode(data).decode()] for name, data in files.items()]
-    await page.evaluate(DROP, packed)
+async def drop(page: Page, *paths: Path) -> None:
+    """Drop what is on the disk, as the desktop does: to the browser a folder is a folder."""
+    box = await page.locator("#drop").bounding_box()
+    assert box
+    devtools = await page.context.new_cdp_session(page)
+    event = {
+        "x": box["x"] + box["width"] / 2,
+        "y": box["y"] + box["height"] / 2,
+        "data": {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1},
+    }
+    for step in ("dragEnter", "dragOver", "drop"):
+        await devtools.send("Input.dispatchDragEvent", {"type": step, **event})
+        if step == "dragOver":
+            await expect(page.locator("#drop")).to_have_class(re.compile("over"))
+    await expect(page.locator("#drop")).not_to_have_class(re.compile("over"))
 
 
 async def test_files_are_uploaded_by_picker_and_by_drop_and_followed_to_their_end(
-    open_page: OpenPage, site: Site
+    open_page: OpenPage, site: Site, tmp_path: Path
 ) -> None:
     """Each has its line with the result; one that is refused says why; the table follows live."""
+    dropped = tmp_path / "dropped.csv"
     async with open_page(refused=1) as page:
         await page.set_input_files("#file", [CLEAN, READINGS, SAMPLES / "broken/empty.csv"])
         uploads = page.locator("#upload-list li")
@@ -66,7 +67,8 @@ async def test_files_are_uploaded_by_picker_and_by_drop_and_followed_to_their_en
         )
         await expect(page.get_by_role("row", name="clean.csv")).to_contain_text("processed")
         await expect(page.locator("#uploads-sum")).to_have_text("2 finished · 1 refused")
-        await drop(page, dropped=HEADER + GOOD_ROW)
+        dropped.write_bytes(HEADER + GOOD_ROW)
+        await drop(page, dropped)
         await expect(uploads.filter(has_text="dropped.csv")).to_contain_text("processed · 1 rows")
         await expect(page.get_by_role("row", name="dropped.csv")).to_contain_text("processed")
         await expect(page.locator(".filter .of-processed")).to_contain_text("2")
@@ -79,6 +81,7 @@ async def test_files_are_uploaded_by_picker_and_by_drop_and_followed_to_their_en
 async def test_a_folder_is_uploaded_without_what_is_no_csv(
     open_page: OpenPage, site: Site, tmp_path: Path
 ) -> None:
+    """Picked or dropped, with the folders within; of files beside it each was meant."""
     folder = tmp_path / "export"
     (folder / "within").mkdir(parents=True)
     (folder / "a.csv").write_bytes(HEADER + GOOD_ROW)
@@ -88,6 +91,11 @@ async def test_a_folder_is_uploaded_without_what_is_no_csv(
         await page.set_input_files("#folder", folder)
         await expect(page.locator("#uploads-sum")).to_have_text("2 finished")
         await expect(page.locator(".filter")).to_contain_text("all 2")
+        (tmp_path / "beside.log").write_bytes(HEADER + GOOD_ROW)
+        await drop(page, folder, tmp_path / "beside.log")
+        await expect(page.locator("#uploads-sum")).to_have_text("5 finished")
+        await page.get_by_role("link", name="Name", exact=True).click()
+        await wait_for_names(page, "a.csv", "a.csv", "b.CSV", "b.CSV", "beside.log")
 
 
 async def test_an_upload_is_cancelled_and_tried_again(open_page: OpenPage, site: Site) -> None:
@@ -275,22 +283,21 @@ async def test_without_javascript_all_but_the_live_updates_works(
         await expect(page.get_by_role("alert")).to_contain_text("No file was selected")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-async def test_axe_finds_no_violation_on_any_page(
-    open_page: OpenPage, site: Site, theme: str
-) -> None:
-    """Empty, with files of every end and an upload's line, asking, nothing found, and an error."""
-    async with open_page(color_scheme=theme, refused=2, bypass_csp=True) as page:
+async def test_axe_finds_no_violation_on_any_page(open_page: OpenPage, site: Site) -> None:
+    """Empty, with files of every end and an upload, asking in both ways, finding none, failing."""
+    async with open_page(refused=2, **TO_AXE) as page:
         assert await violations(page) == []
         await store(site, "b.csv", data=HEADER + GOOD_ROW + b"a,,1\n")
         await store(site, "c.csv", data=b"no header\n")
         await page.set_input_files("#file", [CLEAN, SAMPLES / "broken/empty.csv"])
         await expect(page.get_by_role("row", name="clean.csv")).to_contain_text("processed")
         await expect(page.locator("#upload-list")).to_contain_text("200 rows")
-        assert await violations(page) == []
         await page.get_by_label("Select clean.csv").check()
         assert await violations(page) == []
         await page.get_by_role("button", name="Delete").click()
+        assert await violations(page) == []
+        await page.evaluate("document.getElementById('chosen').submit()")  # as without scripts
+        await expect(page.get_by_role("heading", name="Delete clean.csv?")).to_be_visible()
         assert await violations(page) == []
         await page.goto(f"{site.url}/ui?q=nothing")
         assert await violations(page) == []

@@ -5,14 +5,18 @@ import io
 import json
 import math
 import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
 
-from tests.web.conftest import OpenPage, Site, violations
+from aggsvc.model import FileRecord, Progress, Status
+from tests.web.conftest import TO_AXE, OpenPage, Site, violations
 from web.advice import ADVICE, advice_on
+from web.file import _Pace
 
 README = Path(__file__).parents[2] / "README.md"
 HEADER = "sensor_id,timestamp,value,site\n"
@@ -65,6 +69,7 @@ async def test_the_page_tells_all_and_lets_it_be_saved(
     async with open_page(f"/ui/files/{file_id}", locale="en-US", accept_downloads=True) as page:
         await assert_tells_all(page)
         await expect(page.locator("#chart .u-over")).to_be_visible()
+        await expect(page.locator("#chart .u-legend")).to_contain_text("Readings60")
         errors = await saved(page, "Row errors as NDJSON")
         assert len(errors.splitlines()) == 6
         assert len((await saved(page, "Row errors as CSV")).splitlines()) == 7
@@ -174,20 +179,42 @@ async def test_reprocess_and_delete_ask_first(
 async def test_the_page_fills_in_while_the_file_is_processed(
     open_page: OpenPage, site: Site
 ) -> None:
-    """The browser gets the page as it was at first, however soon the file is done."""
+    """The browser gets the page as it was at first, however soon the file is done.
+
+    Nor does axe-core find anything wrong with it.
+    """
     rows = b"".join(b"s%d,2025-10-01T00:00:%02dZ,%d\n" % (n % 7, n % 60, n) for n in range(99_999))
     file_id = await site.upload(b"sensor_id,timestamp,value\n" + rows * 6, "long.csv")
     path = f"/ui/files/{file_id}"
     async with site.http.get(site.url + path) as answer:
         first = await answer.text()
     assert "<progress" in first
-    async with open_page(f"{path}?sensor=s1") as page:
-        await page.route(site.url + path, lambda route: route.fulfill(body=first), times=1)
+    async with open_page("/ui", **TO_AXE) as page:
+        await page.route(site.url + path, lambda route: route.fulfill(body=first))
         await page.goto(site.url + path)
+        assert await violations(page) == []
+        await expect(page.get_by_role("progressbar")).to_be_visible()
+        live = page.locator("#live")
+        await live.evaluate("live => live.dataset.listens = 'since the page was opened'")
+        async with page.expect_response(site.url + path):
+            pass
+        await expect(live).to_have_attribute("data-listens", re.compile("since"))
+        await page.unroute(site.url + path)
         await expect(page.locator(".headlines")).to_be_visible()
         await expect(page.locator("#chart .u-over")).to_be_visible()
         await expect(page.get_by_role("progressbar")).to_have_count(0)
+        await expect(page.locator("[sse-connect]")).to_have_count(0)
         await expect(page.locator(".history li")).to_have_count(3)
+
+
+async def test_a_file_in_process_tells_its_pace() -> None:
+    begun = (datetime.now(UTC) - timedelta(seconds=10)).isoformat()
+    file = FileRecord("1", "a.csv", 1_000_000, "", begun, Status.PROCESSING, begun)
+    assert _Pace.of(file) is None
+    pace = _Pace.of(replace(file, progress=Progress(250_000, 10_000)))
+    assert pace is not None
+    assert pace.bytes_per_second == pytest.approx(25_000, rel=0.05)
+    assert pace.ms_left == pytest.approx(30_000, rel=0.05)
 
 
 async def test_a_picked_sensor_of_a_large_file_comes_after_the_page(
@@ -211,11 +238,15 @@ async def test_a_picked_sensor_of_a_large_file_comes_after_the_page(
 async def test_nothing_is_wider_than_the_window(
     open_page: OpenPage, file_id: str, width: int
 ) -> None:
+    """What can be done with the file stands in one line."""
     window = {"width": width, "height": 800}
     async with open_page(f"/ui/files/{file_id}?sensor=room-01", viewport=window) as page:
         await expect(page.locator("#chart .u-over")).to_be_visible()
         wide = await page.evaluate("document.documentElement.scrollWidth")
         assert wide <= width
+        buttons = await page.locator(".masthead .actions > :visible").all()
+        boxes = [await button.bounding_box() for button in buttons]
+        assert len({box and box["y"] for box in boxes}) == 1
 
 
 async def test_what_cannot_be_shown_says_why(open_page: OpenPage, site: Site, file_id: str) -> None:
@@ -244,11 +275,11 @@ async def test_everybody_can_use_the_page(open_page: OpenPage, site: Site, file_
     failed = await site.upload(b"a;b\n1;2\n", "failed.csv")
     await site.finished(failed)
     picked = f"/ui/files/{file_id}?sensor=room-01&q=room&reason=missing%20timestamp"
-    for path, scheme in ((picked, "light"), (picked, "dark"), (f"/ui/files/{failed}", "dark")):
-        async with open_page(path, bypass_csp=True, color_scheme=scheme) as page:
-            await expect(page.locator(".history li")).to_have_count(3)
-            assert await violations(page) == []
-    async with open_page(f"/ui/files/{failed}", bypass_csp=True) as page:
+    async with open_page(picked, **TO_AXE) as page:
+        await expect(page.locator(".history li")).to_have_count(3)
+        assert await violations(page) == []
+        await page.goto(f"{site.url}/ui/files/{failed}")
+        assert await violations(page) == []
         await page.get_by_role("button", name="Process again").click()
         assert await violations(page) == []
 

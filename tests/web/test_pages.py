@@ -194,7 +194,8 @@ def test_an_age_is_told_in_its_largest_unit() -> None:
 def test_screenshots_are_there_in_each_look_and_small() -> None:
     """`make screenshots` writes them; the README shows them."""
     images = ROOT / "docs/images"
-    pages, looks = ("dashboard", "file", "failed", "empty"), ("light", "dark", "360px")
+    pages = ("dashboard", "file", "failed", "processing", "empty", "sign-in")
+    looks = ("light", "dark", "360px")
     wanted = {f"{page}-{look}.png" for page in pages for look in looks}
     assert {path.name for path in images.glob("*.png")} == wanted
     assert set(re.findall(r"\(docs/images/([^)]+)\)", (ROOT / "README.md").read_text())) == wanted

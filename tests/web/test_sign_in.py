@@ -1,52 +1,65 @@
 """Signing in, working and signing out in a real browser, where everybody is asked for a token."""
 
-from pathlib import Path
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 import pytest
-from playwright.async_api import async_playwright, expect
+import pytest_asyncio
+from playwright.async_api import Browser, Page, expect
 
 from aggsvc.tokens import Scope, TokenFile
-from tests.machine import program
-from tests.process.conftest import ServerProcess, server
+from tests.process.conftest import ServerProcess
+from tests.web.conftest import SAMPLES, TO_AXE, opened, violations
 
-__all__ = ["server"]
 
-SAMPLE = Path(__file__).parents[2] / "samples/readings.csv"
+@dataclass
+class Guarded:
+    """A service that asks for a token, and the tokens that it knows."""
+
+    server: ServerProcess
+    tokens: TokenFile
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+    def token(self, name: str, scope: Scope) -> str:
+        return self.tokens.create(name, scope, None)[1]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def guarded(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Guarded]:
+    folder = tmp_path_factory.mktemp("guarded")
+    server = ServerProcess(folder)
+    await server.start(AUTH="on", AUTH_PATH=str(folder / "auth"))
+    yield Guarded(server, TokenFile(folder / "auth"))
+    await server.stop()
+
+
+async def sign_in(page: Page, token: str) -> None:
+    await page.get_by_label("Token").fill(token)
+    await page.get_by_role("button", name="Sign in").click()
 
 
 @pytest.mark.parametrize("script", [True, False])
 async def test_sign_in_upload_reprocess_delete_and_sign_out(
-    server: ServerProcess, tmp_path: Path, script: bool
+    browser: Browser, guarded: Guarded, script: bool
 ) -> None:
     """All of it works by the session's cookie, also without JavaScript."""
-    text = TokenFile(tmp_path / "auth").create("ada", Scope.WRITE, None)[1]
-    await server.start(AUTH="on", AUTH_PATH=str(tmp_path / "auth"))
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=program("chromium"),
-            args=["--no-sandbox", "--disable-background-networking"],
-        )
-        context = await browser.new_context(java_script_enabled=script)
-        context.set_default_timeout(15_000)
-        complaints: list[str] = []
-        context.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
-        page = await context.new_page()
-        await page.goto(f"{server.url}/ui?status=partial")
-        await page.get_by_label("Token").fill("wrong")
-        await page.get_by_role("button", name="Sign in").click()
+    name = "ada" if script else "bob"
+    token = guarded.token(name, Scope.WRITE)
+    async with opened(browser, guarded.url, "/ui?status=partial", script=script, refused=1) as page:
+        await sign_in(page, "wrong")
         await expect(page.get_by_role("alert")).to_contain_text("the token is not known")
-        complaints.clear()  # of the 401
-        await page.get_by_label("Token").fill(text)
-        await page.get_by_role("button", name="Sign in").click()
-        await expect(page).to_have_url(f"{server.url}/ui?status=partial")
+        await sign_in(page, token)
+        await expect(page).to_have_url(f"{guarded.url}/ui?status=partial")
 
-        await page.goto(f"{server.url}/ui")
-        await page.locator("input[type=file]").first.set_input_files(SAMPLE)
+        await page.goto(f"{guarded.url}/ui")
+        await page.locator("input[type=file]").first.set_input_files(SAMPLES / "readings.csv")
         upload = page.get_by_role("button", name="Upload", exact=True)
         if await upload.is_visible():
             await upload.click()
         link = page.get_by_role("link", name="readings.csv")
-        await expect(link.first).to_be_visible()
         await link.first.click()
         again = page.get_by_role("button", name="Process again")
         asking = again if script else page.locator("summary", has_text="Process again")
@@ -54,11 +67,24 @@ async def test_sign_in_upload_reprocess_delete_and_sign_out(
             await page.reload()
         await asking.first.click()
         await again.last.click()
-        await expect(page.get_by_text("readings.csv").first).to_be_visible()
+        await expect(page.locator("#notice")).to_have_text("1 file queued to be processed again")
+        await page.get_by_role("button", name="Delete").click()
+        await page.get_by_role("button", name="Delete").last.click()
+        await expect(page.locator("#notice")).to_have_text("1 file deleted")
 
-        await page.get_by_role("button", name="Sign out ada").click()
+        await page.get_by_role("button", name=f"Sign out {name}").click()
         await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
-        await page.goto(f"{server.url}/ui")
+        await page.goto(f"{guarded.url}/ui")
         await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
-        assert complaints == []
-        await browser.close()
+
+
+async def test_everybody_can_sign_in_and_look(browser: Browser, guarded: Guarded) -> None:
+    """axe-core finds nothing wrong with a refusal, nor with the page of who may only look."""
+    token = guarded.token("eve", Scope.READ)
+    async with opened(browser, guarded.url, "/ui", refused=1, **TO_AXE) as page:
+        await sign_in(page, "wrong")
+        await expect(page.get_by_role("alert")).to_be_visible()
+        assert await violations(page) == []
+        await sign_in(page, token)
+        await expect(page.get_by_text("You may only look")).to_be_visible()
+        assert await violations(page) == []

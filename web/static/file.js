@@ -36,8 +36,13 @@ function instants(_chart, ticks, _axis, _space, step) {
   });
 }
 
-const shown = (_chart, value) => (value == null ? "–" : briefly.format(value));
-const moment = (_chart, seconds) => (seconds == null ? "–" : moments.format(seconds * 1000));
+// The figures below the chart are those under the pointer, and the latest where it is elsewhere.
+const figure = (format) => (chart, value, series, index) => {
+  const told = index == null ? chart.data[series].at(-1) : value;
+  return told == null ? "–" : format(told);
+};
+const shown = figure((value) => briefly.format(value));
+const moment = figure((seconds) => moments.format(seconds * 1000));
 
 function options(width, onPicked) {
   const ink = colour("quiet");
@@ -49,7 +54,7 @@ function options(width, onPicked) {
     width,
     height: HEIGHT,
     scales: { x: { time: true } },
-    legend: { live: true },
+    legend: { live: true, markers: { show: false } },
     cursor: { drag: { x: true, y: false, setScale: false, dist: 5 }, bind: { dblclick: () => null } },
     axes: [{ ...axis, values: instants, space: 90 }, { ...axis, size: isNarrow ? 44 : 64, values: (_u, ticks) => ticks.map((v) => briefly.format(v)) }],
     series: [
