@@ -38,7 +38,7 @@ class SeriesReader:
     async def read(self, record: FileRecord, choice: Choice) -> Aggregates:
         """The statistics of the chosen readings of a finished file.
 
-        Raises Busy while as many files are read as may be.
+        Raises Busy while as many files are read as may be, and where the engine cannot be loaded.
         """
         if record.aggregates is None:  # the file came to no readings
             return NO_READINGS
@@ -66,12 +66,18 @@ class SeriesReader:
         if len(self._kept) > KEPT_RESULTS:
             self._kept.popitem(last=False)
 
+    async def _loaded_engine(self) -> Engine:
+        try:
+            return await asyncio.shield(self._engine)  # whoever hangs up must not end it
+        except Exception as error:  # whatever kept it from being loaded, which the log tells
+            raise Busy("no file can be read, for the engine could not be loaded") from error
+
     async def _read(self, record: FileRecord, choice: Choice) -> Aggregates:
         if self._readings >= MAX_READINGS:
             raise Busy(f"as many files are read again as may be ({MAX_READINGS}); try again later")
         self._readings += 1
         try:
-            engine = await asyncio.shield(self._engine)  # whoever hangs up must not end it
+            engine = await self._loaded_engine()
             async with self._objects.open(record.object_key) as upload:
                 outcome = await engine(
                     upload.chunks,

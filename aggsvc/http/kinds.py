@@ -192,7 +192,7 @@ OF_ERRORS: dict[type[AggsvcError], ProblemKind] = {
         "busy",
         HTTPStatus.SERVICE_UNAVAILABLE,
         "No new work is taken now",
-        "the service stops, or has as much to do as its settings allow",
+        "the service stops, has as much to do as its settings allow, or lacks its engine",
         "Try again after the seconds that `Retry-After` gives.",
     ),
     StoreUnavailable: ProblemKind(
