@@ -15,8 +15,8 @@ MAY_SEND = (
     "traceparent, X-Request-ID"
 )
 MAY_READ = (
-    "Accept-Ranges, Content-Disposition, Content-Range, ETag, Idempotency-Replayed, Location, "
-    "Retry-After, traceparent, WWW-Authenticate, X-Request-ID"
+    "Accept-Encoding, Accept-Ranges, Allow, Content-Disposition, Content-Range, ETag, "
+    "Idempotency-Replayed, Location, Retry-After, traceparent, WWW-Authenticate, X-Request-ID"
 )
 ASK_AGAIN_SECONDS = "600"
 

@@ -18,6 +18,7 @@ from aggsvc.api.parameters import FILE_ID, SENSOR_SORT
 from aggsvc.api.routes import ROUTES
 from aggsvc.engine.sensors import SORTS
 from aggsvc.http.operations import Operation
+from aggsvc.http.options import MAY_READ
 from aggsvc.http.routing import Call
 from aggsvc.keys import ADMISSION, WORKERS
 from aggsvc.tokens import Scope, TokenFile
@@ -35,6 +36,14 @@ from tests.api.helpers import (
 from tests.conftest import BAD_ROW, GOOD_ROW, HEADER
 
 DOCUMENT = describe(ROUTES)
+# Of each call, with its status; and of what is no call, by its kind.
+RESPONSES = [
+    (status, response)
+    for calls in DOCUMENT["paths"].values()
+    for call in calls.values()
+    for status, response in call["responses"].items()
+]
+NO_CALLS = DOCUMENT["components"]["responses"]
 # What people look at, and what belongs to it, is no part of the API.
 PAGES = re.compile("/|/(ui|static)(/.*)?|/docs|/redoc")
 ENDLESS = ("/events",)
@@ -186,16 +195,17 @@ HEADERS = {
 
 def test_each_refusal_is_described_with_the_header_that_its_status_asks_for() -> None:
     """As the document says of each call; what is no call is among the components."""
-    responses = [
-        (status, told)
-        for calls in DOCUMENT["paths"].values()
-        for call in calls.values()
-        for status, told in call["responses"].items()
-    ]
-    for status, told in responses:
+    for status, told in RESPONSES:
         if status in HEADERS:
             assert told["headers"][HEADERS[status]]["required"] == (status != "403")
-    assert HEADERS.keys() - {status for status, _told in responses} == {"405"}
+    assert HEADERS.keys() - {status for status, _told in RESPONSES} == {"405"}
+
+
+def test_scripts_of_other_origins_may_read_each_header_that_is_described() -> None:
+    """Where CORS lets them in at all."""
+    responses = [*NO_CALLS.values(), *(response for _status, response in RESPONSES)]
+    told = {name for response in responses for name in response.get("headers", {})}
+    assert told <= set(MAY_READ.split(", "))
 
 
 async def test_a_scope_that_is_too_narrow_is_refused_as_it_is_described(
@@ -226,12 +236,11 @@ async def test_what_is_refused_by_its_bytes_its_range_or_its_method_is_as_descri
     await assert_as_described(busy, "POST", "/files")
     await client.app[WORKERS].stop()
     await assert_as_described(await client.get("/health"), "GET", "/health")
-    no_calls = DOCUMENT["components"]["responses"]
-    assert no_calls["method-not-allowed"]["headers"]["Allow"]["required"]
+    assert NO_CALLS["method-not-allowed"]["headers"]["Allow"]["required"]
     for call in ROUTES:
         path = call.path.format(file_id=file_id, name="busy")
-        await assert_as_told(await client.patch(path), no_calls["method-not-allowed"])
-    await assert_as_told(await client.get("/nowhere"), no_calls["nothing-here"])
+        await assert_as_told(await client.patch(path), NO_CALLS["method-not-allowed"])
+    await assert_as_told(await client.get("/nowhere"), NO_CALLS["nothing-here"])
 
 
 @pytest.mark.parametrize(
