@@ -81,7 +81,10 @@ async def test_files_are_uploaded_by_picker_and_by_drop_and_followed_to_their_en
 async def test_a_folder_is_uploaded_without_what_is_no_csv(
     open_page: OpenPage, site: Site, tmp_path: Path
 ) -> None:
-    """Picked or dropped, with the folders within; of files beside it each was meant."""
+    """Picked or dropped, with the folders within; of files beside it each was meant.
+
+    How many were left out is told.
+    """
     folder = tmp_path / "export"
     (folder / "within").mkdir(parents=True)
     (folder / "a.csv").write_bytes(HEADER + GOOD_ROW)
@@ -89,11 +92,13 @@ async def test_a_folder_is_uploaded_without_what_is_no_csv(
     (folder / "thumbs.db").write_bytes(b"\0")
     async with open_page() as page:
         await page.set_input_files("#folder", folder)
-        await expect(page.locator("#uploads-sum")).to_have_text("2 finished")
+        await expect(page.locator("#uploads-sum")).to_have_text("2 finished · 1 left out as no CSV")
         await expect(page.locator(".filter")).to_contain_text("all 2")
         (tmp_path / "beside.log").write_bytes(HEADER + GOOD_ROW)
         await drop(page, folder, tmp_path / "beside.log")
-        await expect(page.locator("#uploads-sum")).to_have_text("5 finished")
+        await expect(page.locator("#uploads-sum")).to_have_text("5 finished · 2 left out as no CSV")
+        await page.get_by_role("button", name="Clear finished").click()
+        await expect(page.locator("#uploads")).to_be_hidden()
         await page.get_by_role("link", name="Name", exact=True).click()
         await wait_for_names(page, "a.csv", "a.csv", "b.CSV", "b.CSV", "beside.log")
 

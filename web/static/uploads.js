@@ -243,7 +243,7 @@ function count(...states) {
 }
 
 function showSum() {
-  byId("uploads").hidden = uploads.size === 0;
+  byId("uploads").hidden = uploads.size + leftOut === 0;
   const moving = count("sending", "processing");
   const waiting = count("waiting");
   const told = [
@@ -251,13 +251,15 @@ function showSum() {
     waiting && `${formatNumber(waiting)} waiting`,
     `${formatNumber(finished + count("done"))} finished`,
     count("refused") && `${formatNumber(count("refused"))} refused`,
+    leftOut && `${formatNumber(leftOut)} left out as no CSV`,
   ];
   byId("uploads-sum").textContent = told.filter(Boolean).join(" · ");
   byId("cancel-all").hidden = moving + waiting < 2;
-  byId("clear-done").hidden = count("done", "cancelled", "refused") === 0;
+  byId("clear-done").hidden = count("done", "cancelled", "refused") + leftOut === 0;
 }
 
 let finished = 0; // and no longer listed
+let leftOut = 0; // of the folders that were given
 
 function forgetDone() {
   const done = [...uploads].filter((upload) => upload.state === "done");
@@ -279,7 +281,8 @@ function add(files) {
 function ofFolder(files) {
   const wanted = files.filter((file) => FROM_FOLDERS.test(file.name));
   const others = files.length - wanted.length;
-  if (others) say(`${others} files in the folder are no CSV files and were left out`);
+  if (others) say(`${formatNumber(others)} left out as no CSV`);
+  leftOut += others;
   return wanted;
 }
 
@@ -372,7 +375,7 @@ export function startUploads() {
     for (const upload of [...uploads]) {
       if (["done", "cancelled", "refused"].includes(upload.state)) upload.forget();
     }
-    finished = 0;
+    finished = leftOut = 0;
     showSum();
   });
   document.addEventListener("file:status", hear);
