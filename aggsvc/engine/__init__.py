@@ -1,5 +1,6 @@
 """The engine: bytes in, a Summary and row errors out; knows nothing of HTTP, stores or jobs."""
 
+import gc
 from collections.abc import AsyncIterable, Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -34,11 +35,15 @@ def load_engine(name: str, cores: int) -> Engine:
     """The engine with the lane of that name (`auto` or `rows`), ready to run.
 
     Takes seconds where machine code must be compiled first, and is kept out of the imports of
-    those who only use it, so that the service can listen meanwhile. Call it in a thread.
+    those who only use it, so that the service can listen meanwhile. Call it in a thread. All that
+    there is then stays: the garbage collector, who holds all threads, looks at it no more.
     """
     from aggsvc.engine.aggregate import aggregate, warm_up  # noqa: PLC0415
     from aggsvc.engine.lanes import lane_of  # noqa: PLC0415
 
     lane = lane_of(name, cores)
     warm_up(lane)
+    # To pass over what numba consists of, some 300,000 objects, would take a tenth of a second, in
+    # the middle of a file.
+    gc.freeze()
     return partial(aggregate, lane=lane)
