@@ -64,9 +64,9 @@ def _cut_at(position: int, stretch: Stretch) -> Cut:
     return Cut(size, size)
 
 
-# What a batch may hold: more rows or odd records go into the block's next batch. So many rows stay
-# in a core's cache until they are folded.
-MAX_ROWS = 1 << 14
+# What a batch may hold: more rows or odd records go into the block's next batch. There are so many
+# that a block is mostly one batch, for between batches threads wait for each other.
+MAX_ROWS = 1 << 17
 MAX_ODD = 1 << 13
 
 
