@@ -82,7 +82,7 @@ class Kernel:
         self._timestamps = np.empty(MAX_ROWS, np.int64)
         self._values = np.empty(MAX_ROWS, np.float64)
         self._odd = np.empty((MAX_ODD, 4), np.int64)
-        self._faults = np.empty((MAX_ROWS, 5), np.int64)
+        self._faults = np.empty((2 * MAX_ODD, 5), np.int64)
 
     def batches(self, block: Block, ids: SensorIds) -> Iterator[Batch]:
         """The block's rows; a batch's columns are good until the next is asked for."""
@@ -98,7 +98,7 @@ class Kernel:
         while True:
             position, status = self._parse(block, position, state)
             self._drain(block, state, odd, places)
-            if status != EXTENT_NEEDED:
+            if status != EXTENT_NEEDED or state[3] >= MAX_ODD:
                 break
             position = self._take_record(block, position, state, odd, places)
         self.lines = int(state[1])

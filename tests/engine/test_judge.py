@@ -75,6 +75,17 @@ def test_more_bad_rows_than_a_batch_holds_are_all_told() -> None:
     assert run.outcome.error_summary == {"invalid timestamp": rows}
 
 
+def test_bad_rows_among_records_of_many_lines_end_a_batch_too() -> None:
+    """Else those of a whole block would be held at a time."""
+    pairs = kernel.MAX_ODD + 1
+    pair = b'a,x,1\n"a\nb",2025-10-01,1\n'
+    run = run_sync([b"sensor_id,timestamp,value\n", pair * pairs], lane="kernel")
+    assert [error.row_number for error in run.errors] == list(range(1, 2 * pairs, 2))
+    assert [error.line_number for error in run.errors] == list(range(2, 3 * pairs + 1, 3))
+    assert run.outcome is not None
+    assert run.outcome.summary.aggregates().per_sensor_count == {"a\nb": pairs}
+
+
 def told(read: Callable[[str], object], text: str) -> object:
     try:
         return read(text)
