@@ -10,9 +10,9 @@ from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar
 
+from aggsvc.engine import import_part
 from aggsvc.errors import Busy
 from aggsvc.model import FileRecord, SensorStatistics
 from aggsvc.objects import FileObjects
@@ -25,7 +25,6 @@ T = TypeVar("T")
 # Far less than an item's 400 KB: the table keeps its items in memory and reads all at each start.
 SENSORS_INLINE_BYTES = 32 * 1024
 MAX_LISTS = 4
-ENGINE = "aggsvc.engine.sensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +60,17 @@ class SensorStore:
     async def rows(
         self, record: FileRecord, search: str, sort: str, offset: int, limit: int
     ) -> SensorRows:
-        """As SensorTable.rows of those found; none where the file came to no aggregates."""
+        """As SensorTable.rows of those found; none where the file came to no aggregates.
+
+        Raises Busy, as all that read sensors do, where the engine cannot be loaded.
+        """
 
         def rows(table: "SensorTable") -> SensorRows:
             found = table.matching(search) if search else table
             return SensorRows(found.rows(sort, offset, limit), len(found))
 
         if search and record.sensors_key is None:  # which machine code does, that may have to load
+            await self._load_engine()
             return await asyncio.to_thread(lambda: rows(_table(record.sensors)))
         return await self._ask(record, rows)
 
@@ -94,6 +97,7 @@ class SensorStore:
             raise Busy(f"as many lists of sensors are sent as may ({MAX_LISTS}); try again later")
         self._lists += 1
         try:
+            await self._load_engine()
             async with self._turn:
                 key = record.sensors_key
                 data = None if key is None else await self._objects.read(key)
@@ -106,10 +110,13 @@ class SensorStore:
         """Whether the file has readings of that sensor."""
         return await self._ask(record, lambda table: table.find(sensor_id) is not None)
 
-    async def _ask(self, record: FileRecord, question: "Callable[[SensorTable], T]") -> T:
+    async def _load_engine(self) -> None:
         if not self._is_engine_loaded:
-            await asyncio.to_thread(import_module, ENGINE)
+            await import_part("sensors")
             self._is_engine_loaded = True
+
+    async def _ask(self, record: FileRecord, question: "Callable[[SensorTable], T]") -> T:
+        await self._load_engine()
         if record.sensors_key is None:
             return question(_table(record.sensors))
         async with self._turn:

@@ -4,10 +4,9 @@ import asyncio
 import contextlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Set
-from importlib import import_module
 from typing import TYPE_CHECKING
 
-from aggsvc.engine import Engine
+from aggsvc.engine import NOT_LOADED, Engine, import_part
 from aggsvc.engine.choice import Choice
 from aggsvc.engine.fields import FieldFailed, read_timestamp
 from aggsvc.errors import Busy, FileRejected, InvalidParameter, NotFound
@@ -52,7 +51,7 @@ class SeriesReader:
 
     async def excerpt(self, record: FileRecord, lines: Set[int]) -> "Excerpt":
         """What stands on these lines near the start of the upload, as far as that can be read."""
-        engine = await asyncio.to_thread(import_module, "aggsvc.engine.excerpt")
+        engine = await import_part("excerpt")
         most: int = engine.EXCERPT_BYTES
         found: Excerpt = engine.Excerpt()
         with contextlib.suppress(FileRejected, NotFound):
@@ -70,7 +69,7 @@ class SeriesReader:
         try:
             return await asyncio.shield(self._engine)  # whoever hangs up must not end it
         except Exception as error:  # whatever kept it from being loaded, which the log tells
-            raise Busy("no file can be read, for the engine could not be loaded") from error
+            raise Busy(NOT_LOADED) from error
 
     async def _read(self, record: FileRecord, choice: Choice) -> Aggregates:
         if self._readings >= MAX_READINGS:

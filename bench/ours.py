@@ -33,10 +33,16 @@ async def run(engine: Engine, path: str) -> Found:
     return summary.aggregates(), summary.sensors(), dict(outcome.error_summary)
 
 
-async def run_in(threads: int, engine: Engine, path: str) -> Found:
+def run_in(threads: int, engine: Engine, path: str) -> Found:
     """The same with as many threads for the engine as the service gives it."""
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(threads))
-    return await run(engine, path)
+    found: list[Found] = []
+
+    async def keep() -> None:  # for asyncio.run spells out the result of its task when it ends
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(threads))
+        found.append(await run(engine, path))
+
+    asyncio.run(keep())
+    return found[0]
 
 
 def answers(found: Found) -> Answers:
@@ -66,4 +72,4 @@ if __name__ == "__main__":
     task = Task.given()
     loaded = load_engine(task.engine, task.cores)
     sys.setswitchinterval(SWITCH_SECONDS)
-    measure(lambda: asyncio.run(run_in(task.cores, loaded, task.path)), answers)
+    measure(lambda: run_in(task.cores, loaded, task.path), answers)

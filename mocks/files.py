@@ -608,16 +608,18 @@ class Reserve:
         """Give up all of it."""
         fd, self._fd, self._held = self._fd, None, 0
         if fd is not None:
-            await self._files.finish(self._files.run(self._disk.close, fd))
+            with contextlib.suppress(OSError):
+                await self._files.finish(self._files.run(self._disk.close, fd))
 
     def _take(self) -> None:
         with contextlib.suppress(OSError):
             if self._fd is None:
                 self._fd = self._disk.create(self._temporary)
                 self._disk.unlink(self._temporary)
-            self._disk.write(self._fd, FILLING[self._held :])
-        if self._fd is not None:
-            self._held = os.fstat(self._fd).st_size
+            try:
+                self._disk.write(self._fd, FILLING[self._held :])
+            finally:
+                self._held = os.fstat(self._fd).st_size
 
     def _give(self, fd: int) -> bool:
         rest = max(0, self._held - PIECE)

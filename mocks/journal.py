@@ -106,7 +106,8 @@ class Journal:
     def append(self, entry: bytes, settle: Settle, *, makes_room: bool = False) -> Awaitable[None]:
         """Append the entry; what is returned is done once it is on disk, or StoreUnavailable.
 
-        Where the disk is full, one that `makes_room` may use the reserve.
+        Where the disk is full, entries that `makes_room` may use the reserve, unless others are
+        committed with them.
 
         settle is called with True or False at the moment that is decided, in the order of the
         appends, also if the caller is cancelled. Once it is False, it is so for all that wait.
@@ -114,7 +115,7 @@ class Journal:
         self._check()
         batch = self._waiting
         batch.add(entry, settle)
-        batch.makes_room |= makes_room
+        batch.makes_room &= makes_room
         if self._flusher is None or self._flusher.done():
             self._flusher = self._files.spawn(self._flush())
         return asyncio.shield(batch.done)
@@ -223,7 +224,7 @@ class _Batch:
 
     def __init__(self) -> None:
         self.entries: list[bytes] = []
-        self.makes_room = False
+        self.makes_room = True  # all of it: the reserve is for nothing else
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._settles: list[Settle] = []
 

@@ -1,6 +1,7 @@
 """Where sensors are kept: in the record up to a size, else in an object that is read in turn."""
 
 import asyncio
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -10,7 +11,7 @@ import pytest
 
 from aggsvc.engine.names import Names
 from aggsvc.engine.sensors import COLUMNS, SensorTable
-from aggsvc.errors import InvalidRequest, StoreUnavailable
+from aggsvc.errors import Busy, InvalidRequest, StoreUnavailable
 from aggsvc.model import FileRecord
 from aggsvc.objects import FileObjects
 from aggsvc.sensorstore import SENSORS_INLINE_BYTES, SensorStore
@@ -85,6 +86,25 @@ async def test_an_object_that_is_damaged_is_told(parts: Parts) -> None:
     await objects.put_sensors(KEY, half())
     with pytest.raises(StoreUnavailable, match="damaged"):
         await SensorStore(objects).rows(record, "", "", 0, 9)
+
+
+async def test_where_the_engine_cannot_be_imported_sensors_are_refused(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before it was ever needed: with a broken installation."""
+    record = await SensorStore(FileObjects(parts.objects, BUCKET)).keep(
+        RECORD, table_of_many(3), KEY
+    )
+    monkeypatch.setitem(sys.modules, "aggsvc.engine.sensors", None)
+    store = SensorStore(FileObjects(parts.objects, BUCKET))
+    for asking in (store.rows(record, "", "", 0, 9), store.rows(record, "s", "", 0, 9)):
+        with pytest.raises(Busy, match="could not be loaded"):
+            await asking
+    with pytest.raises(Busy, match="could not be loaded"):
+        await store.has(record, "a")
+    with pytest.raises(Busy, match="could not be loaded"):
+        async with store.open_pages(record, "", "", 9):
+            pass
 
 
 @pytest.mark.alone

@@ -1,6 +1,7 @@
 """Readings read again from the stored upload."""
 
 import asyncio
+import sys
 
 import pytest
 
@@ -11,7 +12,9 @@ from aggsvc.series import SeriesReader
 from tests.conftest import BUCKET, GOOD_ROW, HEADER, Parts
 
 
-async def test_where_the_engine_cannot_be_loaded_no_file_is_read_again(parts: Parts) -> None:
+async def test_where_the_engine_cannot_be_loaded_no_file_is_read_again(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is in the record is told all the same."""
     sent = await parts.submit(HEADER + GOOD_ROW)
     record = await parts.process(sent.file_id)
@@ -21,3 +24,6 @@ async def test_where_the_engine_cannot_be_loaded_no_file_is_read_again(parts: Pa
     assert await reader.read(record, Choice()) == record.aggregates
     with pytest.raises(Busy, match="could not be loaded"):
         await reader.read(record, Choice("a"))
+    monkeypatch.setitem(sys.modules, "aggsvc.engine.excerpt", None)
+    with pytest.raises(Busy, match="could not be loaded"):
+        await reader.excerpt(record, {2})

@@ -199,7 +199,7 @@ OPENAPI = Operation(
             {JSON: dict[str, Any]},
             (Header("ETag", "Changes with the description."),),
         ),
-        Answer(HTTPStatus.NOT_MODIFIED, "It is still the one that `If-None-Match` names."),
+        KNOWN_ALREADY,
     ),
 )
 GET_PROBLEM = Operation(

@@ -1,16 +1,21 @@
 """The engine: bytes in, a Summary and row errors out; knows nothing of HTTP, stores or jobs."""
 
+import asyncio
 import gc
 from collections.abc import AsyncIterable, Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol
 
+from aggsvc.errors import Busy
 from aggsvc.model import Progress
 
 if TYPE_CHECKING:
     from aggsvc.engine.aggregate import Outcome
     from aggsvc.engine.choice import Choice
     from aggsvc.engine.row_errors import RowErrors
+
+NOT_LOADED = "this cannot be read now, for the engine could not be loaded; see the service's log"
 
 ErrorSink = Callable[["RowErrors"], Awaitable[None]]
 ProgressSink = Callable[[Progress], Awaitable[None]]
@@ -29,6 +34,17 @@ class Engine(Protocol):
         choice: "Choice" = ...,
     ) -> "Awaitable[Outcome]":
         """Read the whole stream; raises FileRejected where it cannot be read as a whole."""
+
+
+async def import_part(name: str) -> Any:
+    """The engine's module of that name; raises Busy where it cannot be imported.
+
+    In a thread, for it may take as long as all else together.
+    """
+    try:
+        return await asyncio.to_thread(import_module, f"aggsvc.engine.{name}")
+    except Exception as error:  # whatever a broken installation does
+        raise Busy(NOT_LOADED) from error
 
 
 def load_engine(name: str, cores: int) -> Engine:

@@ -1,6 +1,7 @@
 """What is special to the journal and the table on it: crashes, damage, failing disks."""
 
 import asyncio
+import errno
 import os
 import shutil
 import time
@@ -351,6 +352,36 @@ async def test_a_reserve_that_cannot_be_held_keeps_nobody_from_writing(tmp_path,
                 await removal
     assert set(await items(tmp_path / "db.json")) == {"b"}
     assert len(names(tmp_path)) == 1
+
+
+async def test_a_write_beside_a_removal_takes_nothing_of_the_reserve(tmp_path):
+    path, disk = tmp_path / "db.json", SmallDisk(200_000)
+    async with opened_table(path, disk) as table:
+        await put(table, record("a"))
+        disk.room = 0
+        for _ in range(10):
+            both = table.delete_item(TABLE, "a"), put(table, record("b"))
+            results = await asyncio.gather(*both, return_exceptions=True)
+            assert [type(result) for result in results] == [StoreFull, StoreFull]
+        await table.delete_item(TABLE, "a")
+    assert not await items(path)
+
+
+async def test_a_reserve_whose_size_cannot_be_told_keeps_nobody_from_writing(tmp_path, monkeypatch):
+    """As on a network's file system that does not know a file without a name any more."""
+    fstat = os.fstat
+
+    def stale(fd: int) -> os.stat_result:
+        name = os.readlink(f"/proc/self/fd/{fd}")
+        if name.startswith(str(tmp_path)) and name.endswith("(deleted)"):
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return fstat(fd)
+
+    monkeypatch.setattr(os, "fstat", stale)
+    async with opened_table(tmp_path / "db.json") as table:
+        await put(table, record("a"), record("b"))
+        await table.delete_item(TABLE, "a")
+    assert set(await items(tmp_path / "db.json")) == {"b"}
 
 
 async def test_what_is_stacked_on_a_failed_write_fails_with_it(table, disk):
