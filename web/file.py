@@ -7,6 +7,7 @@ page of the sensors (`sort`, `q`, `cursor`), and a `reason` of row errors.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any, Self
 from urllib.parse import quote, urlencode
 
@@ -51,12 +52,19 @@ SENSOR_COLUMNS = {
 REQUIRED = ("sensor_id", "timestamp", "value")
 # Of a file that is done what listened to its events is replaced, too.
 NO_LONGER_LIVE = {"HX-Retarget": "#live", "HX-Reselect": "#live"}
+# Of one that was deleted meanwhile nothing is left on the page.
+GONE = {"HX-Retarget": "#main", "HX-Reselect": "#main"}
 
 
 async def file_page(request: web.Request) -> web.Response:
     """GET /ui/files/{file_id}: the record, its charts, sensors and row errors."""
     service = request.app[SERVICE]
-    record = await service.get(request.match_info["file_id"])
+    try:
+        record = await service.get(request.match_info["file_id"])
+    except NotFound:
+        if not _is_shown(request):
+            raise
+        return _gone(request)
     page = _Page(record, _picked(request))
     at_once = "now" in request.query or record.size_bytes <= READ_AT_ONCE_BYTES
     context = {
@@ -72,8 +80,24 @@ async def file_page(request: web.Request) -> web.Response:
         "errors": await _errors(service, page),
     }
     response = render("file.html", request, context)
-    if record.status.is_final and request.headers.get("HX-Target") == "file":
+    if record.status.is_final and _is_shown(request):
         response.headers.update(NO_LONGER_LIVE)
+    return response
+
+
+def _is_shown(request: web.Request) -> bool:
+    """Whether a page that shows the file asks how it stands now."""
+    return request.headers.get("HX-Target") == "file"
+
+
+def _gone(request: web.Request) -> web.Response:
+    context = {
+        "title": "Deleted",
+        "detail": "The file is gone: it was deleted while this page showed it.",
+        "advice": "",
+    }
+    response = render("error.html", request, context, HTTPStatus.NOT_FOUND)
+    response.headers.update(GONE)
     return response
 
 

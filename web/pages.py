@@ -6,6 +6,7 @@ from http import HTTPStatus
 from aiohttp import web
 
 from aggsvc.errors import AggsvcError
+from aggsvc.http.answer_headers import keep_own
 from aggsvc.http.problems import refusal
 from aggsvc.http.routing import Route, add_routes
 from web import actions, assets, docs, file, files, sign_in
@@ -54,7 +55,9 @@ async def page_error_middleware(request: web.Request, handler: Handler) -> web.S
             raise
         there_is = f"there is no page {request.path}"
         detail = there_is if error.status == HTTPStatus.NOT_FOUND else error.reason
-        return _error_page(request, HTTPStatus(error.status), detail)
+        answer = _error_page(request, HTTPStatus(error.status), detail)
+        keep_own(answer, error)
+        return answer
 
 
 def _is_page(request: web.Request) -> bool:

@@ -47,6 +47,13 @@ OF_STATUSES = {
 DEFAULTS = {"Accept-Encoding": "identity", "Retry-After": "5"}
 
 
+def keep_own(answer: web.Response, error: web.HTTPException) -> None:
+    """Have the answer to an error tell what an error of its status has to tell beside it."""
+    own = OF_STATUSES.get(HTTPStatus(error.status))
+    if own and own.name in error.headers:
+        answer.headers[own.name] = error.headers[own.name]
+
+
 async def add_answer_headers(_request: web.Request, answer: web.StreamResponse) -> None:
     """An on_response_prepare: complete the answer's head before it is sent."""
     complete(answer)

@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.hdrs import CONTENT_ENCODING
 
 from aggsvc.errors import AggsvcError, Busy, StoreUnavailable, UnsupportedMedia
-from aggsvc.http.answer_headers import complete
+from aggsvc.http.answer_headers import complete, keep_own
 from aggsvc.http.kinds import (
     INTERNAL,
     METHOD_NOT_ALLOWED,
@@ -130,6 +130,5 @@ def _of_http_exception(request: web.Request, error: web.HTTPException) -> web.Re
         METHOD_NOT_ALLOWED: f"{request.method} is not among what {request.path} takes: {allowed}",
     }
     answer = problem(kind, details.get(kind, error.reason))
-    if "Allow" in error.headers:
-        answer.headers["Allow"] = error.headers["Allow"]
+    keep_own(answer, error)
     return answer

@@ -207,6 +207,32 @@ async def test_the_page_fills_in_while_the_file_is_processed(
         await expect(page.locator(".history li")).to_have_count(3)
 
 
+async def test_a_page_of_a_file_that_is_deleted_meanwhile_says_so_and_asks_no_more(
+    open_page: OpenPage, site: Site
+) -> None:
+    """The browser gets the page as it was at first; the stream and one question find no file."""
+    file_id = await site.upload(HEADER.encode() + b"s,2025-10-01,1,north\n" * 300_000, "long.csv")
+    path = f"/ui/files/{file_id}"
+    async with site.http.get(site.url + path) as answer:
+        first = await answer.text()
+    assert "<progress" in first
+    await site.delete(file_id)
+    async with open_page("/ui", refused=2) as page:
+        await page.route(site.url + path, lambda route: route.fulfill(body=first), times=1)
+        await page.clock.install()
+        await page.goto(site.url + path)
+        await expect(page.get_by_role("alert")).to_have_text(re.compile("The file is gone"))
+        await expect(page).to_have_title("Deleted - aggsvc")
+        for name in ("Download", "Being processed"):
+            await expect(page.get_by_text(name)).to_have_count(0)
+        await expect(page.locator("#live-state")).to_be_hidden()
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        await page.clock.fast_forward(60_000)
+        await page.evaluate("fetch('/health/live')")
+        assert asked == [f"{site.url}/health/live"]
+
+
 async def test_a_file_in_process_tells_its_pace() -> None:
     begun = (datetime.now(UTC) - timedelta(seconds=10)).isoformat()
     file = FileRecord("1", "a.csv", 1_000_000, "", begun, Status.PROCESSING, begun)
@@ -229,6 +255,10 @@ async def test_a_picked_sensor_of_a_large_file_comes_after_the_page(
     async with open_page(path, locale="en-US") as page:
         await expect(page.locator("#series .figures dd").first).to_have_text("57,144")
         assert "now" not in page.url
+        await page.set_viewport_size({"width": 1200, "height": 700})
+        await page.get_by_role("link", name="s5").click()
+        await expect(page.locator("#series-title")).to_have_text("Readings of s5")
+        await expect(page.locator("#chart .u-over")).to_be_in_viewport(ratio=1)
     async with open_page(path, script=False) as page:
         await page.get_by_role("link", name="Read it").click()
         await expect(page.locator("#series .figures dd").first).to_have_text("57,144")

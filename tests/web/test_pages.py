@@ -125,6 +125,19 @@ async def test_a_page_that_failed_says_what_happened_and_what_to_do(
     assert "start again" in page or "may have been deleted" in page
 
 
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [("/ui", "GET, HEAD, OPTIONS, POST"), ("/ui/files/none", "GET, HEAD, OPTIONS")],
+)
+async def test_a_page_tells_the_methods_that_it_takes(
+    client: Client, path: str, allowed: str
+) -> None:
+    async with client.put(path) as answer:
+        assert answer.status == 405
+        assert answer.headers["Allow"] == allowed
+        assert answer.content_type == "text/html"
+
+
 async def test_static_files_are_kept_by_browsers_and_named_by_their_contents(
     client: Client, tmp_path: Path
 ) -> None:

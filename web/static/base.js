@@ -69,6 +69,14 @@ function stayWhileAsking(event) {
   if (document.getElementById("ask").open) event.detail.shouldSwap = false;
 }
 
+// Where the service says what is to be replaced by a refusal, as when a file is gone, it is.
+function giveWay(event) {
+  const { xhr, isError } = event.detail;
+  if (!isError || !xhr.getResponseHeader("HX-Retarget")) return;
+  event.detail.shouldSwap = true;
+  event.detail.isError = false;
+}
+
 // What a part of the page could not do is told where what was done is told.
 function tellRefusal(event) {
   const page = new DOMParser().parseFromString(event.detail.xhr.responseText, "text/html");
@@ -90,6 +98,7 @@ forgetNotice();
 localize(document);
 document.addEventListener("submit", askFirst, { capture: true });
 document.addEventListener("htmx:configRequest", addToken);
+document.addEventListener("htmx:beforeSwap", giveWay);
 document.addEventListener("htmx:beforeSwap", stayWhileAsking);
 document.addEventListener("htmx:responseError", tellRefusal);
 document.addEventListener("htmx:afterSwap", () => localize(document));

@@ -139,6 +139,12 @@ document.addEventListener("htmx:configRequest", ({ detail }) => {
   }
   detail.path = wanted.pathname + wanted.search;
 });
+// A panel whose top is in view stays there while it grows; what is below it would stay otherwise.
+document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  if (detail.target.id !== "series") return;
+  const { top } = detail.target.getBoundingClientRect();
+  document.getElementById("main").style.overflowAnchor = top >= 0 && top < innerHeight ? "none" : "auto";
+});
 document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-copy], [data-close], [data-ask]");
   if (!button) return;
