@@ -165,12 +165,15 @@ class Processor:
     async def _aggregate(self, run: "_Run", engine: Engine) -> None:
         try:
             async with self._objects.open(run.record.object_key) as upload:
-                outcome = await engine(
-                    upload.chunks,
-                    on_errors=run.take_errors,
-                    on_progress=run.take_progress,
-                    max_sensors=self._limits.max_sensors,
-                )
+                try:
+                    outcome = await engine(
+                        upload.chunks,
+                        on_errors=run.take_errors,
+                        on_progress=run.take_progress,
+                        max_sensors=self._limits.max_sensors,
+                    )
+                finally:
+                    await run.settle()
             await run.complete(outcome)
         except FileRejected as error:
             await self._fail(run, str(error))
@@ -241,6 +244,7 @@ class _Run:
         self._is_keeping_sensors = False
         self._files = files
         self._kept: list[RowError] = []
+        self._saving: asyncio.Task[None] | None = None
         self._started = self._told = time.monotonic()
 
     def elapsed_ms(self) -> int:
@@ -256,12 +260,24 @@ class _Run:
         await self.report.add(errors)
 
     async def take_progress(self, progress: Progress) -> None:
-        """Write and tell the progress, at most once in PROGRESS_SECONDS."""
-        if time.monotonic() - self._told >= PROGRESS_SECONDS:
+        """Write and tell the progress, one at a time and at most once in PROGRESS_SECONDS."""
+        if self._saving is None and time.monotonic() - self._told >= PROGRESS_SECONDS:
             self._told = time.monotonic()
+            self._saving = asyncio.create_task(self._save(progress))
+            await asyncio.shield(self._saving)
+
+    async def settle(self) -> None:
+        """Have `record` be what was written last, also where who told of it was cancelled."""
+        if self._saving is not None:
+            await asyncio.wait({self._saving})
+
+    async def _save(self, progress: Progress) -> None:
+        try:
             self.record = await self._files.save(
                 replace(self.record, progress=progress), event="progress"
             )
+        finally:
+            self._saving = None
 
     async def complete(self, outcome: "Outcome") -> None:
         """Write the result of the whole file."""

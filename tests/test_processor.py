@@ -13,8 +13,10 @@ from typing import Any
 import orjson
 import pytest
 
+from aggsvc.engine import ProgressSink
+from aggsvc.engine.aggregate import Outcome
 from aggsvc.engine.row_errors import RowErrors
-from aggsvc.errors import StoreFull, StoreUnavailable
+from aggsvc.errors import FileRejected, StoreFull, StoreUnavailable
 from aggsvc.events import FileEvent
 from aggsvc.model import (
     MAX_HISTORY,
@@ -30,7 +32,14 @@ from aggsvc.model import (
     rfc3339,
 )
 from aggsvc.objects import FileObjects
-from aggsvc.processor import KEPT_ERRORS, LOGGED_ERRORS, MAX_STORE_TRIES, ErrorReport
+from aggsvc.processor import (
+    KEPT_ERRORS,
+    LOGGED_ERRORS,
+    MAX_STORE_TRIES,
+    ErrorReport,
+    Processor,
+    ProcessorLimits,
+)
 from aggsvc.settings import Settings
 from tests import oracle
 from tests.conftest import (
@@ -480,6 +489,34 @@ async def test_what_a_report_met_is_told_by_its_discard_and_not_by_the_collector
     gc.collect()
     assert told == []
     assert [line["reason"] for line in logged] == ["no space left"]
+
+
+async def test_a_file_is_rejected_also_while_its_progress_is_written(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has landed is known, though who was telling of it was cancelled."""
+    monkeypatch.setattr("aggsvc.processor.PROGRESS_SECONDS", 0)
+    tables: list[SlowTable] = []
+
+    def table(inner: Any) -> SlowTable:
+        tables.append(SlowTable(inner, lambda item: bool(item["progress"]["rows_read"])))
+        return tables[0]
+
+    async def engine(_stream: Any, *, on_progress: ProgressSink, **_: Any) -> Outcome:
+        telling = asyncio.create_task(on_progress(Progress(1, 1)))
+        await tables[0].landed.wait()
+        await cancelled(telling)
+        raise FileRejected("it has no header")
+
+    async with opened_parts(settings, table=table) as parts:
+        sent = await parts.submit(HEADER)
+        loaded = asyncio.get_running_loop().create_future()
+        loaded.set_result(engine)
+        objects = FileObjects(parts.objects, BUCKET)
+        processor = Processor(objects, parts.files, loaded, ProcessorLimits(1, 1))
+        await processor.process(Job(sent.file_id))
+        record = await parts.files.get(sent.file_id)
+    assert (record.status, record.message) == (Status.FAILED, "it has no header")
 
 
 async def report_begun(parts: Parts) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 from collections.abc import AsyncIterable, Awaitable, Callable
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -36,6 +36,15 @@ class Engine(Protocol):
         """Read the whole stream; raises FileRejected where it cannot be read as a whole."""
 
 
+@cache
+def _set_aside() -> None:
+    """Keep the collector off what numba consists of, some 300,000 objects.
+
+    To pass over them takes a tenth of a second, in the middle of a file.
+    """
+    gc.freeze()
+
+
 async def import_part(name: str) -> Any:
     """The engine's module of that name; raises Busy where it cannot be imported.
 
@@ -59,7 +68,5 @@ def load_engine(name: str, cores: int) -> Engine:
 
     lane = lane_of(name, cores)
     warm_up(lane)
-    # To pass over what numba consists of, some 300,000 objects, would take a tenth of a second, in
-    # the middle of a file.
-    gc.freeze()
+    _set_aside()
     return partial(aggregate, lane=lane)

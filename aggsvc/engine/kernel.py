@@ -98,7 +98,7 @@ class Kernel:
         while True:
             position, status = self._parse(block, position, state)
             self._drain(block, state, odd, places)
-            if status != EXTENT_NEEDED or state[3] >= MAX_ODD:
+            if status != EXTENT_NEEDED or state[3] + len(places) >= MAX_ODD:
                 break
             position = self._take_record(block, position, state, odd, places)
         self.lines = int(state[1])

@@ -28,8 +28,6 @@ WORD = 8
 SLOT_WORDS = 4
 META = 3
 AHEAD = 12
-# Any odd number with half of its bits set.
-SECRET = U(0xA0761D6478BD642F)
 # Masks of the lowest 0 to WORD bytes of a word.
 LOW_BYTES = np.array([(1 << (8 * size)) - 1 for size in range(WORD + 1)], np.uint64)
 
@@ -47,18 +45,18 @@ def _word(data: Any, start: Any, size: Any, first: Any) -> Any:
 
 
 @inlined
-def _hash_of(first: Any, second: Any, data: Any, start: Any, size: Any, seed: Any) -> Any:
+def _hash_of(first: Any, second: Any, data: Any, start: Any, size: Any, seeds: Any) -> Any:
     """The hash of a name of which these are the first two words."""
-    word = _mixed(first ^ seed, second ^ SECRET)
+    word = _mixed(first ^ get(seeds, 0), second ^ get(seeds, 1))
     for place in range(2 * WORD, size, WORD):
-        word = _mixed(word ^ _word(data, start, size, place), seed ^ SECRET)
+        word = _mixed(word ^ _word(data, start, size, place), get(seeds, 1))
     return np.int64(word ^ (word >> U(32)))
 
 
 @inlined
-def _hash(data: Any, start: Any, size: Any, seed: Any) -> Any:
+def _hash(data: Any, start: Any, size: Any, seeds: Any) -> Any:
     first, second = _word(data, start, size, 0), _word(data, start, size, WORD)
-    return _hash_of(first, second, data, start, size, seed)
+    return _hash_of(first, second, data, start, size, seeds)
 
 
 @inlined
@@ -70,12 +68,12 @@ def _same(a: Any, i: Any, b: Any, j: Any, size: Any) -> bool:
 
 
 @compiled
-def _place_again(text: Any, ends: Any, seed: Any, slots: Any) -> None:
+def _place_again(text: Any, ends: Any, seeds: Any, slots: Any) -> None:
     """Fill empty slots with the names that there are."""
     mask = len(slots) - 1
     for found in range(ends[-1]):
         start, size = ends[found], ends[found + 1] - ends[found]
-        at = _hash(text, start, size, seed) & mask
+        at = _hash(text, start, size, seeds) & mask
         while slots[at, META] != U(0):
             at = (at + 1) & mask
         for word in range(META):
@@ -84,7 +82,7 @@ def _place_again(text: Any, ends: Any, seed: Any, slots: Any) -> None:
 
 
 @compiled
-def _take_in(data: Any, names: Any, done: int, slots: Any, ends: Any, text: Any, seed: Any) -> int:
+def _take_in(data: Any, names: Any, done: int, slots: Any, ends: Any, text: Any, seeds: Any) -> int:
     """Put the id in place of each name from the one at `done` on; returns how many are done.
 
     A name is its place in the data, its size above SIZE_SHIFT; NO_READING stays as it is.
@@ -96,7 +94,7 @@ def _take_in(data: Any, names: Any, done: int, slots: Any, ends: Any, text: Any,
         if not is_small and place + AHEAD < len(names) and names[place + AHEAD] != NO_READING:
             later = names[place + AHEAD]
             start = later & PLACE_MASK
-            prefetch(slots, (_hash(data, start, later >> SIZE_SHIFT, seed) & mask) * SLOT_WORDS)
+            prefetch(slots, (_hash(data, start, later >> SIZE_SHIFT, seeds) & mask) * SLOT_WORDS)
         name = get(names, place)
         if name == NO_READING:
             continue
@@ -104,7 +102,7 @@ def _take_in(data: Any, names: Any, done: int, slots: Any, ends: Any, text: Any,
         first = _word(data, start, size, 0)
         second = _word(data, start, size, WORD)
         third = _word(data, start, size, 2 * WORD) if size > 2 * WORD else U(0)
-        at = _hash_of(first, second, data, start, size, seed) & mask
+        at = _hash_of(first, second, data, start, size, seeds) & mask
         found = np.int64(-1)
         while True:
             slot = at * SLOT_WORDS
@@ -144,7 +142,7 @@ class SensorIds:
         # The name of an id is text[ends[id]:ends[id + 1]]; the last end is how many there are.
         self._ends = np.zeros(MIN_SLOTS // 2 + 2, np.int64)
         self._text = np.zeros(MIN_SLOTS * 4 + WINDOW, np.uint8)
-        self._seed = np.uint64(secrets.randbits(64))
+        self._seeds = np.array([secrets.randbits(64), secrets.randbits(64)], np.uint64)
 
     def __len__(self) -> int:
         return int(self._ends[-1])
@@ -170,7 +168,7 @@ class SensorIds:
         """
         done = 0
         while True:
-            done = _take_in(data, names, done, self._slots, self._ends, self._text, self._seed)
+            done = _take_in(data, names, done, self._slots, self._ends, self._text, self._seeds)
             if done == len(names):
                 return
             self._grow()
@@ -187,5 +185,5 @@ class SensorIds:
             ends = np.zeros(len(slots) // 2 + 2, np.int64)
             ends[: count + 1] = self._ends[: count + 1]
             ends[-1] = count
-            _place_again(self._text, ends, self._seed, slots)
+            _place_again(self._text, ends, self._seeds, slots)
             self._slots, self._ends = slots, ends

@@ -1,6 +1,7 @@
 """The compiled lane judges bad rows itself, as the reference lane and the oracle do."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
 
 import numpy as np
 import pytest
@@ -8,9 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aggsvc.engine import decimals, kernel, moments
+from aggsvc.engine.aggregate import aggregate
 from aggsvc.engine.batch import Batch
 from aggsvc.engine.fields import FieldFailed, read_timestamp, read_value
+from aggsvc.engine.lanes import lane_of
 from aggsvc.engine.machine import WINDOW
+from aggsvc.engine.row_errors import RowErrors
 from aggsvc.model import REASONS
 from bench.inputs import BAD_ROWS
 from tests import csv_strategies, oracle
@@ -84,6 +88,28 @@ def test_bad_rows_among_records_of_many_lines_end_a_batch_too() -> None:
     assert [error.line_number for error in run.errors] == list(range(2, 3 * pairs + 1, 3))
     assert run.outcome is not None
     assert run.outcome.summary.aggregates().per_sensor_count == {"a\nb": pairs}
+
+
+def test_records_of_many_lines_that_are_all_bad_end_a_batch_too() -> None:
+    rows = 2 * kernel.MAX_ODD + 1
+    told: list[int] = []
+
+    async def read() -> None:
+        async def take(errors: RowErrors) -> None:
+            told.append(len(errors))
+
+        async def ignore(_: object) -> None:
+            pass
+
+        async def stream() -> AsyncIterator[bytes]:
+            yield b"sensor_id,timestamp,value\n" + b'"a\nb",x,y\n' * rows
+
+        lane = lane_of("auto", cores=2)
+        await aggregate(stream(), lane=lane, on_errors=take, on_progress=ignore, max_sensors=9)
+
+    asyncio.run(read())
+    assert sum(told) == rows
+    assert max(told) <= 2 * kernel.MAX_ODD
 
 
 def told(read: Callable[[str], object], text: str) -> object:
