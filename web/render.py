@@ -38,6 +38,7 @@ def setup_rendering(app: web.Application, assets: Assets) -> None:
         "number": number,
         "size": size,
         "duration": duration,
+        "left": left,
         "time": time,
         "age": age,
         "utc": format_utc,
@@ -82,6 +83,11 @@ def size(count: int) -> Markup:
 def duration(ms: float) -> Markup:
     """Milliseconds: 835 ms."""
     return Markup('<data value="%s" class="duration">%s</data>') % (ms, format_duration(ms))
+
+
+def left(ms: float) -> Markup:
+    """An estimate of the milliseconds until the end: about 4 s left."""
+    return Markup('<data value="%s" class="left">%s</data>') % (ms, format_left(ms))
 
 
 def time(moment: str) -> Markup:
@@ -129,6 +135,14 @@ def format_duration(ms: float) -> str:
     minutes, seconds = divmod(round(ms / 1_000), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours:,} h {minutes} min" if hours else f"{minutes} min {seconds} s"
+
+
+def format_left(ms: float) -> str:
+    """An estimate for a person: less than a second left, about 4 s left, about 4 min 5 s left."""
+    if ms < 1_000:
+        return "less than a second left"
+    seconds = round(ms / 1_000)
+    return f"about {f'{seconds} s' if seconds < 60 else format_duration(1_000 * seconds)} left"
 
 
 def format_utc(moment: str) -> str:

@@ -63,7 +63,7 @@ async def test_files_are_uploaded_by_picker_and_by_drop_and_followed_to_their_en
             "partial · 6 rows, 1 with errors"
         )
         await expect(uploads.filter(has_text="empty.csv")).to_contain_text(
-            "the file is empty; send a CSV file with at least a header"
+            "The file is empty; send a CSV file with at least a header", use_inner_text=True
         )
         await expect(page.get_by_role("row", name="clean.csv")).to_contain_text("processed")
         await expect(page.locator("#uploads-sum")).to_have_text("2 finished · 1 refused")

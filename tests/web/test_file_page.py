@@ -43,6 +43,15 @@ async def file_id(site: Site) -> str:
     return file_id
 
 
+# What is left right of the chart for the half of a label that a tick at its end has there.
+BESIDE_THE_CHART = """() => {
+  const canvas = document.querySelector("#chart canvas"), context = canvas.getContext("2d");
+  context.font = `${12 * devicePixelRatio}px system-ui, sans-serif`;
+  const half = context.measureText("Jan 31, 2025").width / devicePixelRatio / 2;
+  const over = document.querySelector("#chart .u-over").getBoundingClientRect();
+  return canvas.getBoundingClientRect().right - over.right - half; }"""
+
+
 async def saved(page: Page, link: str) -> bytes:
     async with page.expect_download() as downloading:
         await page.get_by_role("link", name=link).first.click()
@@ -70,6 +79,7 @@ async def test_the_page_tells_all_and_lets_it_be_saved(
         await assert_tells_all(page)
         await expect(page.locator("#chart .u-over")).to_be_visible()
         await expect(page.locator("#chart .u-legend")).to_contain_text("Readings60")
+        assert await page.evaluate(BESIDE_THE_CHART) >= 0
         errors = await saved(page, "Row errors as NDJSON")
         assert len(errors.splitlines()) == 6
         assert len((await saved(page, "Row errors as CSV")).splitlines()) == 7

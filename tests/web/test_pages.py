@@ -16,7 +16,14 @@ from tests.api.conftest import Client, client, make_client
 from tests.api.helpers import settled, upload
 from tests.conftest import GOOD_ROW, HEADER, stream
 from web.assets import Assets
-from web.render import FOLDER, format_age, format_bytes, format_duration, format_number
+from web.render import (
+    FOLDER,
+    format_age,
+    format_bytes,
+    format_duration,
+    format_left,
+    format_number,
+)
 
 __all__ = ["client", "make_client"]
 
@@ -194,6 +201,15 @@ def test_figures_are_grouped_and_lose_no_digit() -> None:
         "12.3 s",
         "4 min 5 s",
         "2 h 4 min",
+    ]
+
+
+def test_an_estimate_is_told_to_the_second() -> None:
+    assert [format_left(ms) for ms in (853, 3_600, 59_700, 245_100)] == [
+        "less than a second left",
+        "about 4 s left",
+        "about 1 min 0 s left",
+        "about 4 min 5 s left",
     ]
 
 

@@ -1,6 +1,7 @@
 // The page of one file: the series as a chart to zoom in, what is to be copied, and questions.
 
 const HEIGHT = 280;
+const HALF_LABEL = 44; // so much of the last label of the time may stand right of its tick
 const MOST_MS = 8.64e15;
 // The parts of the page, each with what is its own in the address.
 const PARTS = { series: ["sensor", "from", "to"], sensors: ["sort", "q", "cursor"], errors: ["reason"] };
@@ -53,6 +54,7 @@ function options(width, onPicked) {
   return {
     width,
     height: HEIGHT,
+    padding: [null, HALF_LABEL, null, null],
     scales: { x: { time: true } },
     legend: { live: true, markers: { show: false } },
     cursor: { drag: { x: true, y: false, setScale: false, dist: 5 }, bind: { dblclick: () => null } },

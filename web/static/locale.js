@@ -1,5 +1,5 @@
 // Figures, sizes, durations, times and ages as the reader's locale and zone have them. The server
-// renders them plainly: <data value class="number|brief|size|duration"> and <time datetime>.
+// renders them plainly: <data value class="number|brief|size|duration|left"> and <time datetime>.
 
 const UNITS = ["KiB", "MiB", "GiB"];
 const AGES = [["day", 86_400], ["hour", 3_600], ["minute", 60], ["second", 1]];
@@ -34,6 +34,13 @@ export function formatDuration(ms) {
   return `${plain.format(Math.floor(minutes / 60))} h ${minutes % 60} min`;
 }
 
+// An estimate, which is no more exact than to the second.
+export function formatLeft(ms) {
+  if (ms < 1_000) return "less than a second left";
+  const seconds = Math.round(ms / 1_000);
+  return `about ${seconds < 60 ? `${seconds} s` : formatDuration(1_000 * seconds)} left`;
+}
+
 export const formatTime = (moment) => moments.format(moment);
 
 export function formatAge(moment, now = Date.now()) {
@@ -42,7 +49,7 @@ export function formatAge(moment, now = Date.now()) {
   return ago.format(-Math.floor(seconds / length), unit);
 }
 
-const FORMATS = { number: formatNumber, brief: formatBrief, size: formatSize, duration: formatDuration };
+const FORMATS = { number: formatNumber, brief: formatBrief, size: formatSize, duration: formatDuration, left: formatLeft };
 
 const utc = (text) => `${text.slice(0, 10)} ${text.slice(11, 19)} UTC`;
 

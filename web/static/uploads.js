@@ -1,6 +1,6 @@
 // Uploads: a few at a time are sent, the rest waits; each is followed to the end of its processing.
 
-import { formatDuration, formatNumber, formatSize } from "./locale.js";
+import { formatLeft, formatNumber, formatSize } from "./locale.js";
 
 const AT_ONCE = 3;
 const KEPT_DONE = 8; // of those that went well so many are still listed
@@ -29,7 +29,7 @@ class Rate {
     if (seconds < 0.5 || !done) return "";
     const rate = done / seconds;
     const left = ((total - done) / rate) * 1_000;
-    return ` · ${format(rate)}/s · ${formatDuration(left)} left`;
+    return ` · ${format(rate)}/s · ${formatLeft(left)}`;
   }
 }
 
