@@ -386,7 +386,8 @@ class SmallSimulatedDisk(SmallDisk, SimulatedDisk):
 async def test_a_power_loss_on_a_full_disk_loses_nothing(drive: Drive, surveyor: Surveyor) -> None:
     """Neither by what is refused and cut off again, nor by removals, which have the reserve."""
     ledger, disk = Ledger(drive), SmallSimulatedDisk(drive)
-    with many_steps():
+    with many_steps(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journal_module, "COMPACT_AT", 1 << 30)  # it would take what is given up
         async with opened(drive.root, Files(disk=disk)) as stores:
             client = Client(stores, ledger, "k", 0)
             names = [f"k{number}" for number in range(5)]
