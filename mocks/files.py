@@ -510,9 +510,10 @@ class NewFile:
     def _remove(self) -> None:
         # What cannot be removed now has a temporary name: the next start removes it.
         with contextlib.suppress(OSError):
-            self._close()
             if self._exists:
                 self._disk.unlink(self._temporary)
+        with contextlib.suppress(OSError):
+            self._close()
         self._exists = False
 
     def _close(self) -> None:
