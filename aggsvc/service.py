@@ -24,7 +24,7 @@ from aggsvc.errors import (
     StoreUnavailable,
 )
 from aggsvc.events import Event, EventHub, FileDeleted, FileEvent, Subscription
-from aggsvc.filetable import FileTable, RecordPage
+from aggsvc.filetable import FileTable, RecordPage, settled
 from aggsvc.idempotency import IdempotencyKeys
 from aggsvc.model import (
     Aggregates,
@@ -300,7 +300,10 @@ class Service:
 
         What else cannot be removed now is removed later: the file is gone all the same.
         """
-        record = await self._files.get(file_id)
+        await settled(self._delete(await self._files.get(file_id)))
+
+    async def _delete(self, record: FileRecord) -> None:
+        file_id = record.file_id
         await self._files.delete(record)
         await self._objects.remove_objects(*record.all_keys)  # damaged ones are in no listing
         await self._objects.remove(file_id)

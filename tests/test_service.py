@@ -12,6 +12,7 @@ import pytest
 
 from aggsvc.backends import keys_table
 from aggsvc.errors import Conflict, InvalidRequest, NotFound, StoreFull, StoreUnavailable
+from aggsvc.events import FileDeleted, FileEvent
 from aggsvc.model import FileRecord, Job, Status
 from aggsvc.settings import Settings
 from tests.conftest import (
@@ -117,13 +118,43 @@ async def test_an_upload_that_a_full_disk_keeps_from_being_undone_is_processed(
     async with opened_parts(settings, table=slow_table) as parts:
         submitting = await landed(parts)
         disk.room = 0
-        await cancelled(submitting)
+        with parts.service.watch_all() as changes:
+            await cancelled(submitting)
         assert submitting.cancelled()
         (record,) = (await parts.files.list()).items
+        assert await asyncio.wait_for(anext(changes), DEADLINE) == FileEvent.of(record)
         assert await parts.keys() == [record.object_key]
         assert await waiting_jobs(parts) == [record.file_id]
         disk.room = None
         assert (await parts.process(record.file_id)).status is Status.PROCESSED
+
+
+class SlowDeletions(Through):
+    """A table whose deletions have landed some time before their caller hears of it."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner)
+        self.landed = asyncio.Event()
+
+    async def delete_item(self, table: str, key: str, **options: Any) -> None:
+        await self.inner.delete_item(table, key, **options)
+        self.landed.set()
+        await asyncio.sleep(0.2)
+
+
+async def test_a_deletion_that_is_cancelled_is_told_and_leaves_no_object(
+    settings: Settings,
+) -> None:
+    """The record is gone by then, so nothing else would lead to the objects."""
+    async with opened_parts(settings, table=SlowDeletions) as parts:
+        record = await parts.submit(HEADER)
+        with parts.service.watch_all() as changes:
+            deleting = asyncio.create_task(parts.service.delete(record.file_id))
+            await asyncio.wait_for(parts.table.landed.wait(), DEADLINE)
+            await cancelled(deleting)
+        assert deleting.cancelled()
+        assert await asyncio.wait_for(anext(changes), DEADLINE) == FileDeleted(record.file_id)
+        assert parts.on_disk() == []
 
 
 @pytest.mark.parametrize(("room", "writes"), [(100, 1), (220, 2), (400, 3)])
