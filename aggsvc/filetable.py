@@ -30,7 +30,7 @@ class FileTable:
         """The record; raises NotFound."""
         item = await self._table.get_item(self._name, file_id)
         if item is None:
-            raise NotFound(f"there is no file with the id {file_id!r}", "file_id")
+            raise NotFound(f"there is no file with the id {file_id[:80]!r}", "file_id")
         return FileRecord.from_item(item)
 
     async def find(self, file_id: str) -> FileRecord | None:

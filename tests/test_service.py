@@ -11,7 +11,15 @@ from typing import Any
 import pytest
 
 from aggsvc.backends import keys_table
-from aggsvc.errors import Conflict, InvalidRequest, NotFound, StoreFull, StoreUnavailable
+from aggsvc.errors import (
+    Conflict,
+    InvalidRequest,
+    NotFound,
+    ObjectLost,
+    ObjectNotFound,
+    StoreFull,
+    StoreUnavailable,
+)
 from aggsvc.events import FileDeleted, FileEvent
 from aggsvc.model import FileRecord, Job, Status
 from aggsvc.settings import Settings
@@ -432,6 +440,54 @@ async def test_deleting_a_file_removes_an_upload_that_is_damaged(parts: Parts) -
     (parts.root / BUCKET / f"{sent.file_id}%2Fupload.csv").write_bytes(b"damaged")
     await parts.service.delete(sent.file_id)
     assert parts.on_disk() == []
+
+
+async def refusals(parts: Parts, record: FileRecord) -> AsyncIterator[type[Exception] | None]:
+    """What comes of each way to read a file's objects."""
+
+    async def series() -> None:
+        await parts.service.series(record.file_id, first="2025-10-01")
+
+    for reading in (
+        parts.service.open_content(record),
+        parts.service.open_errors(record),
+        parts.service.open_sensors(record),
+        parts.service.sensors(record.file_id),
+        series(),
+    ):
+        try:
+            if isinstance(reading, contextlib.AbstractAsyncContextManager):
+                async with reading:
+                    yield None
+            else:
+                await reading
+                yield None
+        except (Conflict, NotFound, StoreUnavailable) as error:
+            yield type(error)
+
+
+async def test_an_object_that_is_gone_is_not_told_as_a_file_that_is_not_there(
+    parts: Parts,
+) -> None:
+    """Whoever takes the file for deleted would forget it, or send it again."""
+    sent = await parts.submit(PARTIAL)
+    done = await parts.process(sent.file_id)
+    for key in done.all_keys:
+        await parts.objects.delete_object(BUCKET, key)
+    assert {found async for found in refusals(parts, done)} == {ObjectLost}
+
+
+async def test_who_reads_what_was_begun_anew_or_deleted_meanwhile_is_told_so(parts: Parts) -> None:
+    sent = await parts.submit(PARTIAL)
+    done = await parts.process(sent.file_id)
+    await parts.service.reprocess(sent.file_id)
+    with pytest.raises(Conflict, match="changed meanwhile and is uploaded"):
+        await parts.service.open_errors(done).__aenter__()
+    await parts.service.delete(sent.file_id)
+    for reading in (parts.service.open_errors(done), parts.service.open_content(done)):
+        with pytest.raises(NotFound, match="no file with the id") as raised:
+            await reading.__aenter__()
+        assert not isinstance(raised.value, ObjectNotFound)
 
 
 async def test_reprocessing_forgets_the_old_result_and_its_report(parts: Parts) -> None:
