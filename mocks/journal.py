@@ -22,27 +22,31 @@ A reserve of 64 KiB on the same disk is held for removals: a full disk, too, can
 """
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-import orjson
 import structlog
 
-from aggsvc.errors import DamagedStore, StoreFull, StoreUnavailable
+from aggsvc.errors import StoreFull, StoreUnavailable
 from mocks.files import AppendFile, Files, FolderLock, WriteGate, starting
-from mocks.lines import PREFIX, seal, unseal
+from mocks.journal_files import (
+    Recovered,
+    Take,
+    journal_path,
+    recover,
+    snapshot_header,
+    temporary_prefix,
+)
+from mocks.lines import seal
 
-FORMAT = "aggsvc-table"
-VERSION = 1
 COMPACT_AT = 1024 * 1024  # bytes of journal below which no snapshot is worth its writing
 BLOCK = 1024 * 1024  # bytes of a snapshot sealed and written per hop
 
 Settle = Callable[[bool], None]
-Take = Callable[[bytes], None]
+
 T = TypeVar("T")
 
 log = structlog.get_logger()
@@ -56,7 +60,7 @@ class Journal:
         files: Files,
         path: Path,
         lock: FolderLock,
-        recovered: "_Recovered",
+        recovered: Recovered,
         current: AppendFile,
     ) -> None:
         self._files = files
@@ -69,7 +73,7 @@ class Journal:
         self._state: Callable[[], Sequence[Any]] = tuple
         self._read: Callable[[Any], bytes] = bytes
         self._gate = WriteGate(f"the table at {path}")
-        self._reserve = files.reserve(path.parent, _temporary_prefix(path))
+        self._reserve = files.reserve(path.parent, temporary_prefix(path))
         self._waiting = _Batch()
         self._flusher: asyncio.Task[None] | None = None
         self._compaction: asyncio.Task[None] | None = None
@@ -86,7 +90,7 @@ class Journal:
         lock = await files.lock_folder(path.parent, f"aggsvc, {path.name}", f".{path.name}.lock")
         try:
             with starting("read", path):
-                recovered = await files.run(_recover, path, take)
+                recovered = await files.run(recover, path, take)
             current = await _open_last(files, path, recovered)
         except BaseException:
             await lock.release()
@@ -123,7 +127,7 @@ class Journal:
     async def check(self) -> None:
         """Raise StoreUnavailable unless entries can be appended."""
         self._check()
-        await self._files.probe(self._path.parent, _temporary_prefix(self._path))
+        await self._files.probe(self._path.parent, temporary_prefix(self._path))
 
     async def close(self) -> None:
         """Wait for what is under way and let the files go; what comes later is refused."""
@@ -179,7 +183,7 @@ class Journal:
         self._compact_at = 2 * self._log.size  # the next try, should this one fail
         try:
             with self._gate.watch():
-                fresh = await self._files.create_log(_journal(self._path, self._generation + 1))
+                fresh = await self._files.create_log(journal_path(self._path, self._generation + 1))
         except StoreUnavailable as error:
             log.warning("compaction postponed", path=str(self._path), error=str(error))
             return
@@ -200,9 +204,9 @@ class Journal:
             self._compact_at = max(COMPACT_AT, size)
 
     async def _write_snapshot(self, generation: int, state: Sequence[Any]) -> int:
-        entries = chain([_header(generation, len(state))], map(self._read, state))
+        entries = chain([snapshot_header(generation, len(state))], map(self._read, state))
         lines = map(seal, entries)
-        file = self._files.new_file(self._path.parent, _temporary_prefix(self._path))
+        file = self._files.new_file(self._path.parent, temporary_prefix(self._path))
         size = 0
         try:
             while data := await self._files.run(_block, lines):
@@ -214,7 +218,7 @@ class Journal:
         return size
 
     async def _remove_older(self, generation: int) -> None:
-        older = [_journal(self._path, g) for g in range(self._oldest, generation)]
+        older = [journal_path(self._path, g) for g in range(self._oldest, generation)]
         await self._files.remove(older, self._path.parent)
         self._oldest = generation
 
@@ -246,25 +250,8 @@ class _Batch:
             settle(kept)
 
 
-class _Recovered(NamedTuple):
-    """What the files are; `first` and `last` are the generations of the journals in use."""
-
-    first: int
-    last: int
-    last_size: int | None
-    snapshot_size: int
-    leftovers: list[Path]
-
-
-class _Line(NamedTuple):
-    """A line of a file: its entry, or None if it is damaged."""
-
-    offset: int
-    entry: bytes | None
-
-
-async def _open_last(files: Files, path: Path, recovered: _Recovered) -> AppendFile:
-    last = _journal(path, recovered.last)
+async def _open_last(files: Files, path: Path, recovered: Recovered) -> AppendFile:
+    last = journal_path(path, recovered.last)
     with starting("open", last):
         # A snapshot whose writer was killed before this would not outlive what it replaces.
         await files.sync_folder(path.parent)
@@ -273,112 +260,6 @@ async def _open_last(files: Files, path: Path, recovered: _Recovered) -> AppendF
         if recovered.last_size is None:
             return await files.create_log(last)
         return await files.reopen_log(last, recovered.last_size)
-
-
-def _recover(path: Path, take: Take) -> _Recovered:
-    names = [entry.name for entry in path.parent.iterdir()]
-    generations = sorted(_generations(path, names))
-    first, snapshot_size = _read_snapshot(path, take) if path.name in names else (0, 0)
-    live = [g for g in generations if g >= first]
-    _require_whole(path, first, live, has_snapshot=path.name in names)
-    last_size = None
-    for generation in live:
-        last_size = _read_journal(path, generation, take, is_last=generation == live[-1])
-    leftovers = [path.with_name(name) for name in names if _is_temporary(path, name)]
-    leftovers += [_journal(path, g) for g in generations if g < first]
-    last = live[-1] if live else first
-    return _Recovered(first, last, last_size, snapshot_size, leftovers)
-
-
-def _require_whole(path: Path, first: int, live: list[int], *, has_snapshot: bool) -> None:
-    if not live and not has_snapshot:
-        return
-    missing = next(g for g in range(first, first + len(live) + 1) if g not in live)
-    if live and missing > live[-1]:
-        return
-    lost = _journal(path, missing) if has_snapshot or first in live else path
-    raise DamagedStore(
-        f"{lost} is missing; restore it from a copy, "
-        f"or move {path.name} and {path.name}.journal.* away to start empty"
-    )
-
-
-def _read_snapshot(path: Path, take: Take) -> tuple[int, int]:
-    """Take the snapshot's entries; its generation and size."""
-    lines = _read_lines(path)
-    header = _parse_header(path, next(lines, _Line(0, None)).entry)
-    count = 0
-    for line in lines:
-        if line.entry is None:
-            raise _damaged(path, line.offset, "a line's checksum is wrong")
-        take(line.entry)
-        count += 1
-    size = path.stat().st_size
-    if count != header["entries"]:
-        raise _damaged(path, size, f"it has {count} of {header['entries']} entries")
-    return header["generation"], size
-
-
-def _parse_header(path: Path, entry: bytes | None) -> dict[str, int]:
-    header = orjson.loads(entry) if entry else None
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise _damaged(path, 0, "it does not begin with a snapshot's header")
-    if header["version"] != VERSION:
-        raise _damaged(path, 0, f"its version is {header['version']}, only {VERSION} can be read")
-    return header
-
-
-def _read_journal(path: Path, generation: int, take: Take, *, is_last: bool) -> int:
-    """Take the journal's entries; the size up to which they are sound."""
-    journal = _journal(path, generation)
-    for line in _read_lines(journal):
-        if line.entry is None:
-            _require_torn(path, journal, line.offset, is_last=is_last)
-            return line.offset
-        take(line.entry)
-    return journal.stat().st_size
-
-
-def _require_torn(path: Path, journal: Path, offset: int, *, is_last: bool) -> None:
-    """Raise DamagedStore unless a crash can have left what is there from the offset on."""
-    with journal.open("rb") as file:
-        file.seek(offset)
-        rest = file.read()
-    if not is_last or any(since > offset for since in _sinces(rest)):
-        raise _damaged(journal, offset, "a line's checksum is wrong", store=path)
-    log.warning("torn end of journal cut off", file=str(journal), offset=offset, bytes=len(rest))
-
-
-def _sinces(data: bytes) -> Iterator[int]:
-    """`since` of every sound line in damaged data, wherever it begins."""
-    for match in re.finditer(re.escape(PREFIX), data):
-        end = data.find(b"\n", match.start()) + 1
-        found = unseal(data[match.start() : end])
-        if found:
-            yield found[0]
-
-
-def _read_lines(path: Path) -> Iterator[_Line]:
-    offset = 0
-    with path.open("rb") as file:
-        for line in file:
-            found = unseal(line)
-            yield _Line(offset, found[1] if found else None)
-            offset += len(line)
-
-
-def _damaged(file: Path, offset: int, what: str, store: Path | None = None) -> DamagedStore:
-    name = (store or file).name
-    return DamagedStore(
-        f"{file} is damaged at byte {offset}: {what}; restore it from a copy, "
-        f"or move {name} and {name}.journal.* away to start empty"
-    )
-
-
-def _header(generation: int, entries: int) -> bytes:
-    return orjson.dumps(
-        {"format": FORMAT, "version": VERSION, "generation": generation, "entries": entries}
-    )
 
 
 def _seal_all(entries: Sequence[bytes], since: int = 0) -> bytes:
@@ -393,21 +274,3 @@ def _block(lines: Iterator[bytes]) -> bytes:
         if len(block) >= BLOCK:
             break
     return bytes(block)
-
-
-def _journal(path: Path, generation: int) -> Path:
-    return path.with_name(f"{path.name}.journal.{generation}")
-
-
-def _generations(path: Path, names: list[str]) -> Iterator[int]:
-    pattern = re.compile(re.escape(path.name) + r"\.journal\.(0|[1-9][0-9]*)")
-    return (int(match[1]) for name in names if (match := pattern.fullmatch(name)))
-
-
-def _temporary_prefix(path: Path) -> str:
-    return f".tmp-{path.name}-"
-
-
-def _is_temporary(path: Path, name: str) -> bool:
-    prefix = _temporary_prefix(path)
-    return name.startswith(prefix) and bool(re.fullmatch("[0-9a-f]{32}", name[len(prefix) :]))

@@ -107,7 +107,7 @@ async def test_a_submit_cancelled_while_its_record_is_written_is_whole_or_not_at
 def disk(monkeypatch: pytest.MonkeyPatch) -> FaultyDisk:
     """The disk of all stores that are opened."""
     disk = FaultyDisk()
-    monkeypatch.setattr("mocks.files.Disk", lambda: disk)
+    monkeypatch.setattr("mocks.files.pool.Disk", lambda: disk)
     return disk
 
 

@@ -27,7 +27,7 @@ from aggsvc.errors import (
 from aggsvc.ports import FILES_SCHEMA
 from mocks import journal as journal_module
 from mocks.dynamodb import MockDynamoDB
-from mocks.files import FILLING, PIECE
+from mocks.files.reserve import FILLING, PIECE
 from mocks.lines import seal, unseal
 from tests.contracts.metadata_table import TABLE, listing, put, record, scanned
 from tests.machine import within

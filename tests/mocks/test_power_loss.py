@@ -18,10 +18,9 @@ from structlog.testing import capture_logs
 
 from aggsvc.errors import AggsvcError, ConditionFailed, ObjectNotFound, StartRefused, StoreFull
 from aggsvc.ports import FILES_SCHEMA
-from mocks import files as files_module
 from mocks import journal as journal_module
 from mocks.dynamodb import MockDynamoDB
-from mocks.files import Files
+from mocks.files import Files, new_file, reader, reserve
 from mocks.s3 import MockS3
 from tests.contracts.metadata_table import TABLE, record, scanned
 from tests.contracts.object_store import BUCKET, read, stream
@@ -314,9 +313,10 @@ def _told(drive: Drive, crash: Crash) -> str:
 def many_steps() -> Iterator[None]:
     """Objects are written in many steps, and the journal is compacted again and again."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(files_module, "CHUNK", 600)
-        patch.setattr(files_module, "FILLING", bytes(2000))
-        patch.setattr(files_module, "PIECE", 700)
+        patch.setattr(new_file, "CHUNK", 600)
+        patch.setattr(reader, "SMALL", 600)
+        patch.setattr(reserve, "FILLING", bytes(2000))
+        patch.setattr(reserve, "PIECE", 700)
         patch.setattr(journal_module, "COMPACT_AT", 3000)
         patch.setattr(journal_module, "BLOCK", 1000)
         yield

@@ -22,7 +22,8 @@ from aggsvc.errors import (
     StoreReadOnly,
     StoreUnavailable,
 )
-from mocks.files import UNWRITTEN, Disk, Files
+from mocks.files import Disk, Files
+from mocks.files.new_file import UNWRITTEN
 from mocks.s3 import MockS3
 from tests.conftest import DEADLINE, until
 from tests.contracts.object_store import BUCKET, HOSTILE, read, stream
