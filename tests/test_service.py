@@ -33,6 +33,7 @@ from tests.conftest import (
     Through,
     opened_parts,
     stream,
+    until,
 )
 from tests.mocks.conftest import FaultyDisk
 from tests.test_processor import Refusing, SlowTable, cancelled
@@ -212,9 +213,12 @@ async def test_submits_cancelled_at_any_moment_leave_all_or_nothing(parts: Parts
         submitting = asyncio.create_task(parts.submit(HEADER))
         await asyncio.sleep(chance.random() * 0.004)
         await cancelled(submitting)
-    await asyncio.sleep(0.1)  # what goes on behind the writer's back is soon over
-    records = [item["file_id"] for item in (await parts.table.scan(TABLE)).items]
-    assert sorted(records) == sorted(key.partition("/")[0] for key in await parts.keys())
+
+    async def agree() -> bool:
+        records = [item["file_id"] for item in (await parts.table.scan(TABLE)).items]
+        return sorted(records) == sorted(key.partition("/")[0] for key in await parts.keys())
+
+    await until(agree, "the end of what goes on behind the writers' backs")
 
 
 async def test_recovery_queues_what_waits_and_what_was_being_processed(parts: Parts) -> None:

@@ -25,7 +25,7 @@ ADVICE = {
     "the header is longer than 65,536 bytes; is this a CSV file?": (
         "it is probably no CSV file; else shorten the header"
     ),
-    "no valid rows": "every row failed: error_summary says how, and docs/format.md what is allowed",
+    "no valid rows": "every row failed: the row errors say why, and docs/format.md what is allowed",
     "the file has more than … distinct sensors": (
         "check that sensor_id is the right column, or raise MAX_SENSORS"
     ),

@@ -52,6 +52,8 @@ SENSOR_COLUMNS = {
 REQUIRED = ("sensor_id", "timestamp", "value")
 # Of a file that is done what listened to its events is replaced, too.
 NO_LONGER_LIVE = {"HX-Retarget": "#live", "HX-Reselect": "#live"}
+# A page that shows a file as it is at its end asks with this whether that is still so.
+SHOWN_VERSION = "Shown-Version"
 # Of one that was deleted meanwhile nothing is left on the page.
 GONE = {"HX-Retarget": "#main", "HX-Reselect": "#main"}
 
@@ -65,6 +67,8 @@ async def file_page(request: web.Request) -> web.Response:
         if not _is_shown(request):
             raise
         return _gone(request)
+    if request.headers.get(SHOWN_VERSION) == str(record.version):
+        return web.Response(status=HTTPStatus.NO_CONTENT)
     page = _Page(record, _picked(request))
     at_once = "now" in request.query or record.size_bytes <= READ_AT_ONCE_BYTES
     context = {
@@ -87,7 +91,7 @@ async def file_page(request: web.Request) -> web.Response:
 
 def _is_shown(request: web.Request) -> bool:
     """Whether a page that shows the file asks how it stands now."""
-    return request.headers.get("HX-Target") == "file"
+    return request.headers.get("HX-Target") in ("file", "live")
 
 
 def _gone(request: web.Request) -> web.Response:
@@ -119,6 +123,13 @@ class _Page:
     @property
     def url(self) -> str:
         return f"/ui/files/{self.file.file_id}"
+
+    @property
+    def bad_percent(self) -> float:
+        """How many of the rows are bad, of 100; neither 0 nor 100 where some are not."""
+        rows, bad = self.file.progress.rows_read, self.file.error_count
+        percent = 100 * bad / rows
+        return percent if bad == rows else min(float(f"{percent:.2g}"), 99.9)
 
     @property
     def readings(self) -> Aggregates | None:

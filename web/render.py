@@ -17,6 +17,7 @@ from web.notices import notice_of
 FOLDER = Path(__file__).parent
 # Beyond it a float's integer digits are not its own.
 GROUPED_BELOW = 1e15
+JOINERS = "\u200c\u200d"  # scripts and emoji are written with them
 # The units of an age, each with its seconds.
 WIDTHS = (("day", 86_400), ("h", 3_600), ("min", 60), ("s", 1), ("ms", 1e-3), ("µs", 1e-6))
 AGES = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
@@ -40,8 +41,10 @@ def setup_rendering(app: web.Application, assets: Assets) -> None:
         "duration": duration,
         "left": left,
         "time": time,
+        "instant": instant,
         "age": age,
-        "utc": format_utc,
+        "utc": format_instant,
+        "plain": plain,
         "brief": brief,
         "rounded": format_rounded,
         "width": format_width,
@@ -93,6 +96,12 @@ def left(ms: float) -> Markup:
 def time(moment: str) -> Markup:
     """An RFC 3339 time: 2025-10-01 08:12:10 UTC."""
     return Markup('<time datetime="%s">%s</time>') % (moment, format_utc(moment))
+
+
+def instant(moment: str) -> Markup:
+    """The time of a reading, with its fraction of a second: 2025-10-01 08:12:10.25 UTC."""
+    shown = format_instant(moment)
+    return Markup('<time datetime="%s" class="instant">%s</time>') % (moment, shown)
 
 
 def age(moment: str) -> Markup:
@@ -150,11 +159,23 @@ def format_utc(moment: str) -> str:
     return f"{moment[:10]} {moment[11:19]} UTC"
 
 
+def format_instant(moment: str) -> str:
+    """The same with what it has of a fraction: 2025-10-01 08:12:10.25 UTC."""
+    return f"{moment[:10]} {moment[11:].removesuffix('Z')} UTC"
+
+
 def format_width(seconds: float) -> str:
     """The width of a bucket of time for a person: 1 µs, 15 min, 10 days."""
     unit, length = next(each for each in WIDTHS if seconds >= each[1] * 0.999)
     count = round(seconds / length)
     return f"{count:,} {unit}{'s' if unit == 'day' and count > 1 else ''}"
+
+
+def plain(text: str) -> str:
+    """Text from a file with what is not to be seen, or turns the text around, spelt out."""
+    return "".join(
+        char if char.isprintable() or char in JOINERS else repr(char)[1:-1] for char in text
+    )
 
 
 def format_age(moment: str, now: datetime) -> str:

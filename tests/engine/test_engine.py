@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, note, settings
+from hypothesis import example, given, note, settings
 from hypothesis import strategies as st
 
 from aggsvc.engine import records
@@ -23,9 +23,7 @@ GOLDEN = sorted((Path(__file__).parent.parent / "golden").glob("*.csv"))
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 both_lanes = pytest.mark.parametrize("lane", LANES)
-engine_settings = settings(
-    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+engine_settings = settings(max_examples=400)
 
 
 def each_lane() -> Iterator[str]:

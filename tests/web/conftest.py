@@ -25,6 +25,9 @@ ARGUMENTS = [
     "--disable-sync",
     "--no-first-run",
 ]
+# Of a phone, a tablet on edge and flat, around where the layouts change, and of a wall of 4K.
+WIDTHS = (360, 640, 737, 768, 992, 1280, 3840)
+PAPER = "getComputedStyle(document.documentElement).backgroundColor"
 # How long something may take to be seen while other tests keep the machine busy.
 SEEN_MS = 15_000
 

@@ -4,11 +4,10 @@ import asyncio
 import re
 from pathlib import Path
 
-import pytest
 from playwright.async_api import Page, expect
 
 from tests.conftest import GOOD_ROW, HEADER
-from tests.web.conftest import SAMPLES, TO_AXE, OpenPage, Site, violations
+from tests.web.conftest import PAPER, SAMPLES, TO_AXE, WIDTHS, OpenPage, Site, violations
 
 CLEAN, READINGS = SAMPLES / "clean.csv", SAMPLES / "readings.csv"
 
@@ -56,7 +55,9 @@ async def test_files_are_uploaded_by_picker_and_by_drop_and_followed_to_their_en
     """Each has its line with the result; one that is refused says why; the table follows live."""
     dropped = tmp_path / "dropped.csv"
     async with open_page(refused=1) as page:
+        all_bad = {"name": "bad.csv", "mimeType": "text/csv", "buffer": HEADER + b"a,,1\n"}
         await page.set_input_files("#file", [CLEAN, READINGS, SAMPLES / "broken/empty.csv"])
+        await page.set_input_files("#file", all_bad)
         uploads = page.locator("#upload-list li")
         await expect(uploads.filter(has_text="clean.csv")).to_contain_text("200 rows")
         await expect(uploads.filter(has_text="readings.csv")).to_contain_text(
@@ -65,13 +66,19 @@ async def test_files_are_uploaded_by_picker_and_by_drop_and_followed_to_their_en
         await expect(uploads.filter(has_text="empty.csv")).to_contain_text(
             "The file is empty; send a CSV file with at least a header", use_inner_text=True
         )
+        await expect(uploads.filter(has_text="bad.csv")).to_contain_text("failed · No valid rows")
         await expect(page.get_by_role("row", name="clean.csv")).to_contain_text("processed")
-        await expect(page.locator("#uploads-sum")).to_have_text("2 finished · 1 refused")
+        await expect(page.locator("#uploads-sum")).to_have_text("3 finished · 1 refused")
         dropped.write_bytes(HEADER + GOOD_ROW)
         await drop(page, dropped)
-        await expect(uploads.filter(has_text="dropped.csv")).to_contain_text("processed · 1 rows")
+        await expect(uploads.filter(has_text="dropped.csv")).to_contain_text("processed · 1 row")
         await expect(page.get_by_role("row", name="dropped.csv")).to_contain_text("processed")
         await expect(page.locator(".filter .of-processed")).to_contain_text("2")
+        await page.locator(".filter .of-partial").click()
+        await wait_for_names(page, "readings.csv")
+        await page.go_back()
+        await expect(page.locator("table.files tbody tr")).to_have_count(4)
+        await expect(uploads).to_have_count(5)
         for figure in await page.locator("#now dd data").all():
             await expect(figure).not_to_have_attribute("value", "0")
         await uploads.get_by_role("link", name="readings.csv").click()
@@ -170,8 +177,14 @@ async def test_the_table_is_filtered_searched_sorted_and_paged_and_keeps_its_add
         await expect(page.get_by_role("columnheader", name="Name")).to_have_attribute(
             "aria-sort", "ascending"
         )
+        await expect(page).to_have_url(f"{site.url}/ui?q=ANY-2&sort=filename")
         await page.get_by_label("Search by name").fill("")
         await expect(page).to_have_url(f"{site.url}/ui?sort=filename")
+        await page.go_back()
+        await wait_for_names(page, *(f"many-{number}.csv" for number in range(20, 28)))
+        await expect(page.get_by_label("Search by name")).to_have_value("ANY-2")
+        await page.go_forward()
+        await expect(page.get_by_label("Search by name")).to_have_value("")
         await page.get_by_role("link", name="Next page").click()
         await wait_for_names(page, *(f"many-{n}.csv" for n in range(24, 28)), "small.csv")
         address = page.url
@@ -334,14 +347,20 @@ async def test_a_theme_is_remembered_and_times_are_the_readers(
         )
 
 
-@pytest.mark.parametrize("width", [360, 3840])
-async def test_nothing_runs_over_the_page_on_a_small_and_a_huge_screen(
-    open_page: OpenPage, site: Site, width: int
+async def test_nothing_runs_over_the_page_on_any_screen_nor_on_paper(
+    open_page: OpenPage, site: Site
 ) -> None:
+    """On paper there is the table, dark on white whatever the theme, and nothing to click."""
     await store(site, "a-name-without-any-space-" + "x" * 200 + ".csv")
-    async with open_page(viewport={"width": width, "height": 800}) as page:
+    async with open_page(color_scheme="dark") as page:
         await expect(page.locator("table.files tbody tr")).to_have_count(1)
-        assert await page.evaluate("document.documentElement.scrollWidth") <= width
+        for width in WIDTHS:
+            await page.set_viewport_size({"width": width, "height": 800})
+            assert await page.evaluate("document.documentElement.scrollWidth") <= width
+        await page.emulate_media(media="print", color_scheme="dark")
+        await expect(page.locator("table.files")).to_be_visible()
+        await expect(page.locator(":is(button, input):visible")).to_have_count(0)
+        assert await page.evaluate(PAPER) == "rgb(255, 255, 255)"
 
 
 async def test_every_control_is_reached_by_keyboard(open_page: OpenPage, site: Site) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 import math
 import re
@@ -14,9 +15,9 @@ import pytest_asyncio
 from playwright.async_api import Page, expect
 
 from aggsvc.model import FileRecord, Progress, Status
-from tests.web.conftest import TO_AXE, OpenPage, Site, violations
+from tests.web.conftest import PAPER, TO_AXE, WIDTHS, OpenPage, Site, violations
 from web.advice import ADVICE, advice_on
-from web.file import _Pace
+from web.file import _Pace, _Page
 
 README = Path(__file__).parents[2] / "README.md"
 HEADER = "sensor_id,timestamp,value,site\n"
@@ -137,6 +138,9 @@ async def test_zoom_pick_a_sensor_search_and_sort_stay_in_the_address(
         await page.go_back()
         await expect(title).to_have_text("Readings of room-37")
         await expect(page.locator("#chart .u-over")).to_be_visible()
+        await page.go_forward()
+        await expect(title).to_have_text("Readings of all sensors")
+        await expect(page.locator("#chart .u-over")).to_be_visible()
 
 
 async def test_all_but_the_liveliness_is_there_without_scripts(
@@ -253,6 +257,17 @@ async def test_a_file_in_process_tells_its_pace() -> None:
     assert pace.ms_left == pytest.approx(30_000, rel=0.05)
 
 
+async def test_a_share_of_bad_rows_is_all_or_none_only_where_it_is() -> None:
+    file = FileRecord("1", "a.csv", 1, "", "2025-10-01T00:00:00Z", Status.PARTIAL)
+    told = {
+        (bad, rows): _Page(
+            replace(file, error_count=bad, progress=Progress(1, rows)), {}
+        ).bad_percent
+        for bad, rows in ((1, 1_000_000), (1, 3), (999_999, 1_000_000), (7, 7))
+    }
+    assert list(told.values()) == [0.0001, 33, 99.9, 100]
+
+
 async def test_a_picked_sensor_of_a_large_file_comes_after_the_page(
     open_page: OpenPage, site: Site
 ) -> None:
@@ -274,19 +289,126 @@ async def test_a_picked_sensor_of_a_large_file_comes_after_the_page(
         await expect(page.locator("#series .figures dd").first).to_have_text("57,144")
 
 
-@pytest.mark.parametrize("width", [360, 3840])
-async def test_nothing_is_wider_than_the_window(
-    open_page: OpenPage, file_id: str, width: int
+async def test_nothing_is_wider_than_the_window_nor_cut_on_paper(
+    open_page: OpenPage, file_id: str
 ) -> None:
-    """What can be done with the file stands in one line."""
-    window = {"width": width, "height": 800}
-    async with open_page(f"/ui/files/{file_id}?sensor=room-01", viewport=window) as page:
+    """What can be done with the file stands in one line, and the headlines leave no gap.
+
+    On paper the charts are those drawn in its colours, and there is nothing to click.
+    """
+    path = f"/ui/files/{file_id}?sensor=room-01"
+    async with open_page(path, color_scheme="dark") as page:
         await expect(page.locator("#chart .u-over")).to_be_visible()
-        wide = await page.evaluate("document.documentElement.scrollWidth")
-        assert wide <= width
-        buttons = await page.locator(".masthead .actions > :visible").all()
-        boxes = [await button.bounding_box() for button in buttons]
-        assert len({box and box["y"] for box in boxes}) == 1
+        for width in WIDTHS:
+            await page.set_viewport_size({"width": width, "height": 800})
+            assert await page.evaluate("document.documentElement.scrollWidth") <= width
+            buttons = await page.locator(".masthead .actions > :visible").all()
+            boxes = [await button.bounding_box() for button in buttons]
+            assert len({box and box["y"] for box in boxes}) == 1
+            assert await page.evaluate(BESIDE_THE_HEADLINES) <= 2
+        await page.emulate_media(media="print", color_scheme="dark")
+        await expect(page.locator("#chart path.line")).to_be_visible()
+        for name in ("#chart canvas", "button", "input"):
+            await expect(page.locator(f"{name}:visible")).to_have_count(0)
+        assert await page.evaluate(PAPER) == "rgb(255, 255, 255)"
+        table = page.locator("#sensors .scrolling")
+        assert await table.evaluate("e => getComputedStyle(e).overflowX") == "visible"
+
+
+# How wide the gap is right of the last headline.
+BESIDE_THE_HEADLINES = """() => { const right = (e) => e.getBoundingClientRect().right;
+  const all = document.querySelector(".headlines");
+  return right(all) - right(all.lastElementChild); }"""
+
+# Records where each text stands that a chart draws, from the left and from above.
+TELL_TEXTS = """const draw = CanvasRenderingContext2D.prototype.fillText; window.texts = [];
+CanvasRenderingContext2D.prototype.fillText = function (text, x, y, ...rest) {
+  const wide = this.measureText(text).width;
+  const left = x - ({ center: wide / 2, right: wide, end: wide }[this.textAlign] ?? 0);
+  window.texts.push({ text, left, right: left + wide, top: y, room: this.canvas.width });
+  return draw.call(this, text, x, y, ...rest); };"""
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+async def test_the_time_is_told_to_the_microsecond_where_readings_are_that_close(
+    open_page: OpenPage, site: Site, width: int
+) -> None:
+    """No label of a chart runs into another or out of it; one reading is shown amid its minute."""
+    rows = "".join(f"s,2025-10-01T08:00:00.{n:06}Z,{n}\n" for n in range(300))
+    close = await site.upload(f"sensor_id,timestamp,value\n{rows}".encode(), "close.csv")
+    one = await site.upload(b"sensor_id,timestamp,value\ns,2025-10-01T08:00:00Z,1\n", "one.csv")
+    await site.finished(close, one)
+    look = {"viewport": {"width": width, "height": 800}, "locale": "en-US", "timezone_id": "UTC"}
+    async with open_page("/ui", **look) as page:
+        await page.add_init_script(TELL_TEXTS)
+        for file_id, wanted in (
+            (close, {"+0 µs", "8:00:00 AM", "Oct 1, 2025"}),
+            (one, {"8:00:00 AM"}),
+        ):
+            await page.goto(f"{site.url}/ui/files/{file_id}")
+            await expect(page.locator("#chart .u-over")).to_be_visible()
+            texts = await page.evaluate("texts")
+            assert wanted <= {each["text"] for each in texts}
+            assert all(each["left"] >= 0 and each["right"] <= each["room"] for each in texts)
+            lines = itertools.groupby(
+                sorted(texts, key=lambda t: (t["top"], t["left"])), lambda t: t["top"]
+            )
+            for _, line in lines:
+                assert all(a["right"] <= b["left"] for a, b in itertools.pairwise(line))
+        await page.goto(f"{site.url}/ui/files/{close}")
+        last = page.locator(".figures time").nth(1)
+        await expect(last).to_have_text("Oct 1, 2025, 8:00:00.000299 AM")
+        await expect(last).to_have_attribute("title", "2025-10-01 08:00:00.000299 UTC")
+
+
+async def test_figures_of_any_size_and_names_that_hide_fit_the_page(
+    open_page: OpenPage, site: Site
+) -> None:
+    """Figures beyond reading have a power of ten; what turns a name around is spelt out."""
+    rows = "".join(
+        f"{name},2025-10-0{n}T08:00:00Z,{(-1) ** n * 1.7e308}\n"
+        for n, name in enumerate(("a", "\u202egnp", "\u200b"), 1)
+    )
+    file_id = await site.upload(f"sensor_id,timestamp,value\n{rows}".encode(), "far.csv")
+    await site.finished(file_id)
+    async with open_page(f"/ui/files/{file_id}", locale="en-US") as page:
+        await expect(page.locator(".headlines")).to_contain_text("-1.7E308")
+        await expect(page.locator("#chart path.line")).to_be_visible()
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 1280
+        await expect(page.locator("#sensors tbody th")).to_have_text(["a", "\\u200b", "\\u202egnp"])
+
+
+async def test_a_finished_page_hears_what_is_done_to_its_file_elsewhere(
+    open_page: OpenPage, site: Site, file_id: str
+) -> None:
+    """It asks every 5 seconds, not while hidden, and gets nothing while all is as it was."""
+    path = f"{site.url}/ui/files/{file_id}"
+    async with open_page("/ui", refused=1) as page:
+        await page.clock.install()
+        await page.goto(f"{path}?reason=missing%20timestamp")
+        await expect(page.locator("#errors mark")).to_have_count(2)
+        async with page.expect_response(lambda answer: answer.url.startswith(path)) as asked:
+            await page.clock.fast_forward(5_000)
+        assert (await asked.value).status == 204
+        async with site.http.post(f"{site.url}/files/{file_id}/reprocess") as answer:
+            assert answer.status == 202
+        await site.finished(file_id)
+        await page.clock.fast_forward(5_000)
+        await expect(page.locator(".history li")).to_have_count(6)
+        await expect(page.locator("#errors mark")).to_have_count(2)
+        await site.delete(file_id)
+        await page.evaluate(HIDE)
+        requests: list[str] = []
+        page.on("request", lambda request: requests.append(request.url))
+        await page.clock.fast_forward(60_000)
+        await page.evaluate("fetch('/health/live')")
+        assert requests == [f"{site.url}/health/live"]
+        await page.evaluate(SHOW)
+        await expect(page.get_by_role("alert")).to_have_text(re.compile("The file is gone"))
+
+
+HIDE = "Object.defineProperty(document, 'hidden', { configurable: true, value: true })"
+SHOW = "delete document.hidden; document.dispatchEvent(new Event('visibilitychange'))"
 
 
 async def test_what_cannot_be_shown_says_why(open_page: OpenPage, site: Site, file_id: str) -> None:
@@ -308,6 +430,11 @@ async def test_what_cannot_be_shown_says_why(open_page: OpenPage, site: Site, fi
     async with open_page(f"/ui/files/{failed}") as page:
         await expect(page.locator(".verdict")).to_contain_text("the header has no column sensor_id")
         await expect(page.locator(".verdict")).to_contain_text("Name the missing columns")
+    bad = await site.upload(HEADER.encode() + b"a,,1,north\n" * 40, "bad.csv")
+    await site.finished(bad)
+    async with open_page(f"/ui/files/{bad}", locale="en-US") as page:
+        await expect(page.locator(".headlines .bad")).to_contain_text("40 100 %")
+        await expect(page.locator(".verdict")).to_contain_text("the row errors say why")
 
 
 async def test_everybody_can_use_the_page(open_page: OpenPage, site: Site, file_id: str) -> None:

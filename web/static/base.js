@@ -102,4 +102,5 @@ document.addEventListener("htmx:beforeSwap", giveWay);
 document.addEventListener("htmx:beforeSwap", stayWhileAsking);
 document.addEventListener("htmx:responseError", tellRefusal);
 document.addEventListener("htmx:afterSwap", () => localize(document));
+document.addEventListener("htmx:historyRestore", () => localize(document));
 watch();

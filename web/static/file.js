@@ -1,8 +1,11 @@
 // The page of one file: the series as a chart to zoom in, what is to be copied, and questions.
 
-const HEIGHT = 280;
-const HALF_LABEL = 44; // so much of the last label of the time may stand right of its tick
-const MOST_MS = 8.64e15;
+import { formatBrief, formatInstant } from "./locale.js";
+
+const MOST_SECONDS = 8.64e12; // beyond it Date knows no time
+const FINE = 5; // over fewer seconds the axis of the time is one of numbers, for uPlot's own ends at 1 ms
+const ALONE = 30; // so many seconds before and after the only reading are shown
+const HIGHEST = 1e300; // uPlot's scales run over beyond
 // The parts of the page, each with what is its own in the address.
 const PARTS = { series: ["sensor", "from", "to"], sensors: ["sort", "q", "cursor"], errors: ["reason"] };
 let chart = null;
@@ -17,22 +20,37 @@ function colour(name, share = 1) {
   return found;
 }
 
-const briefly = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 6 });
-const moments = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 const days = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", year: "numeric" });
 const minutes = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const seconds = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 
-// Times of day, with the date below where it changes.
+// A size as the style sheet means it: that of the text at its usual size, 15 px.
+const scaled = (pixels) => (pixels / 15) * parseFloat(getComputedStyle(document.documentElement).fontSize);
+
+// Whole seconds and the microseconds beyond, of a time in seconds.
+function parted(tick) {
+  const micros = Math.round(tick * 1e6);
+  const second = Math.floor(micros / 1e6);
+  return [second * 1000, micros - second * 1e6];
+}
+
+// From the finest to the coarsest what a label of the time consists of, at that many seconds a step.
+function instant(tick, step) {
+  const [at, micros] = parted(tick);
+  if (step >= 86_400) return [days.format(at)];
+  if (step >= 60) return [minutes.format(at), days.format(at)];
+  if (step >= 1) return [seconds.format(at), days.format(at)];
+  const fraction = step < 1e-3 ? `${formatBrief(micros)} µs` : `${formatBrief(micros / 1000)} ms`;
+  return [`+${fraction}`, seconds.format(at), days.format(at)];
+}
+
+// Each label's finest part, and below it what has changed since the one before.
 function instants(_chart, ticks, _axis, _space, step) {
-  let before = "";
+  let before = [];
   return ticks.map((tick) => {
-    const at = tick * 1000;
-    const day = days.format(at);
-    if (step >= 86_400) return day;
-    const time = step < 1 ? `${seconds.format(at)} +${briefly.format(at % 1000)} ms` : (step < 60 ? seconds : minutes).format(at);
-    const label = day === before ? time : `${time}\n${day}`;
-    before = day;
+    const parts = instant(tick, step);
+    const label = parts.filter((part, place) => place === 0 || part !== before[place]).join("\n");
+    before = parts;
     return label;
   });
 }
@@ -42,28 +60,35 @@ const figure = (format) => (chart, value, series, index) => {
   const told = index == null ? chart.data[series].at(-1) : value;
   return told == null ? "–" : format(told);
 };
-const shown = figure((value) => briefly.format(value));
-const moment = figure((seconds) => moments.format(seconds * 1000));
+const shown = figure(formatBrief);
+const moment = figure((tick) => formatInstant(...parted(tick)));
 
-function options(width, onPicked) {
+const height = () => scaled(280);
+
+function options(width, x, onPicked) {
+  const isAlone = x.length === 1;
+  const isFine = !isAlone && x.at(-1) - x[0] < FINE;
   const ink = colour("quiet");
   const grid = { stroke: colour("line"), width: 1 };
-  const axis = { stroke: ink, grid, ticks: grid, font: "12px system-ui, sans-serif" };
+  const axis = { stroke: ink, grid, ticks: grid, font: `${scaled(12)}px system-ui, sans-serif` };
   const band = colour("accent", 0.25);
   const isNarrow = width < 480;
   return {
     width,
-    height: HEIGHT,
-    padding: [null, HALF_LABEL, null, null],
-    scales: { x: { time: true } },
+    height: height(),
+    padding: [null, scaled(44), null, null], // the last label of the time stands half beyond its tick
+    scales: { x: { time: !isFine, range: (_u, low, high) => (isAlone ? [x[0] - ALONE, x[0] + ALONE] : [low, high]) } },
     legend: { live: true, markers: { show: false } },
     cursor: { drag: { x: true, y: false, setScale: false, dist: 5 }, bind: { dblclick: () => null } },
-    axes: [{ ...axis, values: instants, space: 90 }, { ...axis, size: isNarrow ? 44 : 64, values: (_u, ticks) => ticks.map((v) => briefly.format(v)) }],
+    axes: [
+      { ...axis, values: instants, space: scaled(90), size: scaled(isFine ? 66 : 50) },
+      { ...axis, size: scaled(isNarrow ? 44 : 64), values: (_u, ticks) => ticks.map(formatBrief) },
+    ],
     series: [
       { label: "Time", value: moment },
       { label: "Minimum", stroke: band, value: shown, points: { show: false } },
       { label: "Maximum", stroke: band, value: shown, points: { show: false } },
-      { label: "Mean", stroke: colour("accent"), width: 1.75, value: shown },
+      { label: "Mean", stroke: colour("accent"), width: scaled(1.75), value: shown },
       { label: "Readings", paths: () => null, points: { show: false }, value: shown, scale: "n" },
     ],
     bands: [{ series: [2, 1], fill: band }],
@@ -87,11 +112,15 @@ function go(changes) {
 
 function zoom(u) {
   if (u.select.width < 5) return;
-  const ms = [u.select.left, u.select.left + u.select.width].map((at) => u.posToVal(at, "x") * 1000);
-  const [from, to] = [Math.floor(ms[0]), Math.ceil(ms[1])];
+  const [from, to] = [u.select.left, u.select.left + u.select.width].map((at) => u.posToVal(at, "x"));
   u.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
-  if (to <= from || Math.abs(from) > MOST_MS || Math.abs(to) > MOST_MS) return;
-  go({ from: new Date(from).toISOString(), to: new Date(to).toISOString() });
+  if (to <= from || Math.abs(from) > MOST_SECONDS || Math.abs(to) > MOST_SECONDS) return;
+  go({ from: rfc3339(from), to: rfc3339(to) });
+}
+
+function rfc3339(tick) {
+  const [at, micros] = parted(tick);
+  return new Date(at).toISOString().replace(/\d{3}Z$/, `${String(micros).padStart(6, "0")}Z`);
 }
 
 function draw() {
@@ -100,11 +129,12 @@ function draw() {
   const source = document.getElementById("series-data");
   if (!source) return;
   const { x, min, max, mean, count } = JSON.parse(source.textContent);
+  if ([...min, ...max].some((value) => Math.abs(value) > HIGHEST)) return; // the drawn one stays
   const figure = document.getElementById("chart");
   const place = document.createElement("div");
   figure.prepend(place);
-  figure.querySelector(".plot").hidden = true;
-  chart = new uPlot(options(figure.clientWidth, zoom), [x, min, max, mean, count], place);
+  figure.querySelector(".plot").classList.add("on-paper");
+  chart = new uPlot(options(figure.clientWidth, x, zoom), [x, min, max, mean, count], place);
   chart.over.addEventListener("dblclick", () => go({ from: null, to: null }));
   const destroy = chart.destroy;
   chart.destroy = () => {
@@ -127,8 +157,10 @@ async function copy(button) {
   setTimeout(() => (says.textContent = "Copy"), 2_500);
 }
 
-// A link changes what its own part of the page has in the address; the rest is as it is now.
+// A link changes what its own part of the page has in the address; the rest is as it is now. The
+// page fetched anew by itself is that of the address.
 document.addEventListener("htmx:configRequest", ({ detail }) => {
+  if (["file", "look"].includes(detail.elt.id)) detail.path = location.pathname + location.search;
   const section = detail.elt.closest("#series, #sensors, #errors");
   if (!section) return;
   const part = detail.elt.dataset.part ?? section.id;
@@ -159,7 +191,7 @@ let width = innerWidth;
 addEventListener("resize", () => {
   if (innerWidth === width) return;
   width = innerWidth;
-  if (chart) chart.setSize({ width: document.getElementById("chart").clientWidth, height: HEIGHT });
+  if (chart) chart.setSize({ width: document.getElementById("chart").clientWidth, height: height() });
 });
 document.addEventListener("themechange", draw);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);

@@ -44,7 +44,10 @@ function restoreChosen() {
 }
 
 function afterSwap(event) {
-  if (event.target.id !== "files") return;
+  if (event.target.id === "files") showFiles();
+}
+
+function showFiles() {
   document.getElementById("search").hidden = document.getElementById("no-files") !== null;
   restoreChosen();
 }
@@ -86,6 +89,7 @@ function announceFound(event) {
 
 document.addEventListener("change", choose);
 document.addEventListener("htmx:afterSwap", afterSwap);
+document.addEventListener("htmx:historyRestore", showFiles);
 document.addEventListener("htmx:beforeRequest", beforeRequest);
 document.addEventListener("htmx:afterRequest", afterRequest);
 document.addEventListener("htmx:beforeSwap", beforeSwap);

@@ -1,9 +1,11 @@
 // Live pages. An element with hx-ext="sse" and sse-connect listens to the server's events. Each is
 // told to the document as `file:status`, `file:progress`, `file:deleted` or `file:missed`, and what
 // has `refresh` in its hx-trigger is fetched anew soon after: so it is every few seconds while no
-// stream is to be had. The header tells which of these it is.
+// stream is to be had. The header tells which of these it is. What has `look` in its hx-trigger is
+// no longer live: it asks now and then whether it is still as it was. Hidden pages ask nothing.
 
 const POLL_MS = 2_000;
+const LOOK_MS = 5_000;
 const AGAIN_MS = 5_000; // the browser itself tries again unless the server has refused the stream
 const SETTLE_MS = 300; // events closer together than this cost one fetch
 const TYPES = ["status", "progress", "deleted", "missed"];
@@ -72,13 +74,19 @@ function announce(event) {
   settling ??= setTimeout(refresh, SETTLE_MS);
 }
 
-export function refresh() {
-  settling = null;
+function triggerAll(name) {
   if (document.hidden) return;
-  for (const element of document.querySelectorAll('[hx-trigger*="refresh"]')) {
-    htmx.trigger(element, "refresh");
+  for (const element of document.querySelectorAll(`[hx-trigger*="${name}"]`)) {
+    htmx.trigger(element, name);
   }
 }
+
+export function refresh() {
+  settling = null;
+  triggerAll("refresh");
+}
+
+const look = () => triggerAll("look");
 
 function poll() {
   timer ??= setInterval(() => {
@@ -100,11 +108,19 @@ function tell(state) {
   sign.hidden = false;
 }
 
+function tellNothing() {
+  const sign = document.getElementById("live-state");
+  sign.hidden = true;
+  delete sign.dataset.state;
+}
+
 export function watch() {
   htmx.createEventSource = (url) => new Source(url);
   document.addEventListener("htmx:sendError", () => tell("offline"));
-  document.addEventListener("htmx:sseClose", () => {
-    document.getElementById("live-state").hidden = true;
-    delete document.getElementById("live-state").dataset.state;
+  document.addEventListener("htmx:afterRequest", (event) => {
+    if (event.detail.successful && !document.querySelector("[sse-connect]")) tellNothing();
   });
+  document.addEventListener("htmx:sseClose", tellNothing);
+  document.addEventListener("visibilitychange", look);
+  setInterval(look, LOOK_MS);
 }

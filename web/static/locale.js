@@ -1,5 +1,6 @@
 // Figures, sizes, durations, times and ages as the reader's locale and zone have them. The server
-// renders them plainly: <data value class="number|brief|size|duration|left"> and <time datetime>.
+// renders them plainly: <data value class="number|brief|size|duration|left">, <time datetime>, and
+// <time class="instant"> for the time of a reading, which has its fraction of a second.
 
 const UNITS = ["KiB", "MiB", "GiB"];
 const AGES = [["day", 86_400], ["hour", 3_600], ["minute", 60], ["second", 1]];
@@ -7,12 +8,23 @@ const AGE_MS = 10_000; // how often ages are told anew
 
 const plain = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 17 });
 const six = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 6 });
+const powers = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 6, notation: "scientific" });
 const tenths = new Intl.NumberFormat(undefined, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const ago = new Intl.RelativeTimeFormat(undefined, { style: "short", numeric: "auto" });
 const moments = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+const fractions = new Intl.DateTimeFormat(undefined, {
+  ...{ year: "numeric", month: "short", day: "numeric", hour: "numeric", minute: "2-digit", second: "2-digit" },
+  fractionalSecondDigits: 3,
+});
+const micros = new Intl.NumberFormat(undefined, { minimumIntegerDigits: 6, useGrouping: false });
 
 export const formatNumber = (figure) => plain.format(figure);
-export const formatBrief = (figure) => six.format(figure);
+
+// To six digits; with a power of ten where it would have many zeros.
+export function formatBrief(figure) {
+  const isPlain = figure === 0 || (Math.abs(figure) >= 1e-6 && Math.abs(figure) < 1e15);
+  return (isPlain ? six : powers).format(figure);
+}
 
 export function formatSize(bytes) {
   if (bytes < 1024) return `${plain.format(bytes)} bytes`;
@@ -43,6 +55,13 @@ export function formatLeft(ms) {
 
 export const formatTime = (moment) => moments.format(moment);
 
+// A time with its microseconds, where it has some.
+export function formatInstant(moment, microseconds) {
+  if (!microseconds) return formatTime(moment);
+  const shown = fractions.formatToParts(moment).map(({ type, value }) => (type === "fractionalSecond" ? micros.format(microseconds) : value));
+  return shown.join("");
+}
+
 export function formatAge(moment, now = Date.now()) {
   const seconds = Math.max(0, Math.floor((now - moment) / 1_000));
   const [unit, length] = AGES.find((age) => seconds >= age[1]) ?? AGES.at(-1);
@@ -51,15 +70,22 @@ export function formatAge(moment, now = Date.now()) {
 
 const FORMATS = { number: formatNumber, brief: formatBrief, size: formatSize, duration: formatDuration, left: formatLeft };
 
-const utc = (text) => `${text.slice(0, 10)} ${text.slice(11, 19)} UTC`;
+const utc = (text, end = 19) => `${text.slice(0, 10)} ${text.slice(11, end)} UTC`;
+const microsOf = (text) => Number((text.match(/\.(\d+)/)?.[1] ?? "").padEnd(6, "0"));
 
 function localizeTime(time) {
   const moment = new Date(time.dateTime);
   if (Number.isNaN(moment.getTime())) return; // beyond what Date knows: it stays as rendered
-  time.title = time.classList.contains("age")
-    ? `${formatTime(moment)} (${utc(time.dateTime)})`
-    : utc(time.dateTime);
-  time.textContent = time.classList.contains("age") ? formatAge(moment) : formatTime(moment);
+  if (time.classList.contains("age")) {
+    time.title = `${formatTime(moment)} (${utc(time.dateTime)})`;
+    time.textContent = formatAge(moment);
+  } else if (time.classList.contains("instant")) {
+    time.title = utc(time.dateTime, -1);
+    time.textContent = formatInstant(moment, microsOf(time.dateTime));
+  } else {
+    time.title = utc(time.dateTime);
+    time.textContent = formatTime(moment);
+  }
 }
 
 export function localize(root) {

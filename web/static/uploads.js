@@ -16,6 +16,8 @@ const heard = new Map(); // the newest event of each file: it may come before th
 let sending = 0;
 
 const byId = (id) => document.getElementById(id);
+const inWords = (count) => `${formatNumber(count)} ${count === 1 ? "row" : "rows"}`;
+const asSentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 const percent = (part) => `${Math.floor(part * 100)} %`;
 
 class Rate {
@@ -88,7 +90,7 @@ class Upload {
     request.upload.addEventListener("progress", (event) => this.sent(event));
     request.addEventListener("load", () => this.answered());
     request.addEventListener("error", () =>
-      this.refuse("The connection broke, or the file could not be read. Nothing of it was kept."),
+      this.refuse("The connection broke, or the file was changed or moved. Retry sends it again and keeps it once; choose a changed one anew."),
     );
     request.addEventListener("loadend", () => {
       this.request = null;
@@ -100,7 +102,6 @@ class Upload {
 
   sent(event) {
     if (this.state !== "sending" || !event.total) return;
-    this.bytes = event.loaded;
     this.progress(event.loaded / event.total);
     this.text.textContent =
       `${percent(event.loaded / event.total)} of ${formatSize(event.total)}` +
@@ -110,7 +111,9 @@ class Upload {
 
   answered() {
     const { status, responseText } = this.request;
-    if (status === 503) return this.waitForRoom();
+    if (status === 503) return this.sendLater("The service takes no more now");
+    // A connection broke, and the service has not noticed yet.
+    if (status === 409) return this.sendLater("The service still waits for the rest of it");
     if (status !== 202) return this.refuse(reasonOf(status, responseText));
     const record = JSON.parse(responseText);
     this.fileId = record.file_id;
@@ -118,8 +121,8 @@ class Upload {
     this.follow(heard.get(this.fileId) ?? record);
   }
 
-  waitForRoom() {
-    this.turn("waiting", "The service takes no more now; trying again in a few seconds");
+  sendLater(reason) {
+    this.turn("waiting", `${reason}; trying again in a few seconds`);
     this.timer = setTimeout(() => {
       if (this.state !== "waiting") return;
       queue.unshift(this);
@@ -140,16 +143,16 @@ class Upload {
     const part = news.size_bytes ? bytes / news.size_bytes : 0;
     this.turn(
       "processing",
-      `Processing: ${percent(part)}, ${formatNumber(rows)} rows` +
+      `Processing: ${percent(part)}, ${inWords(rows)}` +
         this.rate.tell(bytes, news.size_bytes, formatSize),
     );
     this.progress(part);
   }
 
   finish(record) {
-    const rows = `${formatNumber(record.progress.rows_read)} rows`;
+    const rows = inWords(record.progress.rows_read);
     const errors = record.error_count ? `, ${formatNumber(record.error_count)} with errors` : "";
-    const text = record.message ?? rows + errors;
+    const text = asSentence(record.message ?? rows + errors);
     this.turn("done", text);
     this.item.dataset.status = record.status;
     const link = document.createElement("a");
@@ -164,7 +167,7 @@ class Upload {
 
   refuse(reason) {
     if (this.state === "cancelled") return;
-    this.turn("refused", reason);
+    this.turn("refused", asSentence(reason));
     say(`${this.file.name}: ${reason}`);
     showSum();
   }
@@ -191,6 +194,7 @@ class Upload {
     this.fileId = undefined;
     delete this.item.dataset.status;
     this.turn("waiting", "Waiting");
+    this.progress(0);
     queue.unshift(this);
     next();
   }
@@ -255,6 +259,7 @@ function showSum() {
   ];
   byId("uploads-sum").textContent = told.filter(Boolean).join(" · ");
   byId("cancel-all").hidden = moving + waiting < 2;
+  byId("retry-all").hidden = count("refused") < 2;
   byId("clear-done").hidden = count("done", "cancelled", "refused") + leftOut === 0;
 }
 
@@ -370,6 +375,9 @@ export function startUploads() {
     for (const upload of [...uploads]) {
       if (["waiting", "sending", "processing"].includes(upload.state)) upload.cancel();
     }
+  });
+  byId("retry-all").addEventListener("click", () => {
+    for (const upload of [...uploads]) if (upload.state === "refused") upload.retry();
   });
   byId("clear-done").addEventListener("click", () => {
     for (const upload of [...uploads]) {
