@@ -1,10 +1,11 @@
 """The engine against the independent oracle and the golden files."""
 
+import asyncio
 import csv
 import io
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, astuple
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -188,6 +189,7 @@ class Filling:
         raise AssertionError("it is read in chunks")
 
     async def readinto(self, buffer: memoryview) -> int:
+        await asyncio.sleep(0)
         size = min(len(buffer), len(self._left), self._most)
         buffer[:size] = self._left[:size]
         self._left = self._left[size:]
@@ -219,6 +221,28 @@ async def test_an_endless_line_is_one_row_error_and_takes_little_memory(lane: st
     ]
     assert run.outcome is not None
     assert run.outcome.summary.aggregates().per_sensor_count == {"a": 1, "b": 1}
+
+
+ROW = b"a,2025-10-01,1\n"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\r\n" * 10_000_000 + b"sensor_id,timestamp,value\n" + ROW,
+        b"sensor_id,timestamp,value\n" + ROW + b"x" * 20_000_000,
+    ],
+    ids=["blank lines", "endless line"],
+)
+async def test_what_is_skipped_holds_the_loop_for_a_moment_only(
+    data: bytes, stall: Callable[[], float]
+) -> None:
+    stream = Filling(data, len(data))
+    stall()
+    run = await run_engine(stream, lane="rows")
+    assert stall() < 0.01
+    assert run.outcome is not None
+    assert run.outcome.summary.row_count == 1
 
 
 @pytest.mark.parametrize("ending", [b"\n", b"\r\n", b"\r", b""])
