@@ -17,6 +17,7 @@ from hypothesis import example, given, note, settings
 from hypothesis import strategies as st
 
 from aggsvc.engine import records
+from aggsvc.engine.names import Names
 from tests import csv_strategies, oracle
 from tests.engine.conftest import LANES, Run, readings_of, run_engine, run_sync
 
@@ -282,6 +283,27 @@ def test_lists_the_most_read_sensors_first_then_by_name() -> None:
     assert len(listed) == 1000
     assert listed[:700] == [(f"s{n:04d}", 2) for n in range(700)]
     assert listed[700:] == [(f"s{n:04d}", 1) for n in range(700, 1000)]
+
+
+def test_of_sensors_that_are_read_alike_no_more_become_objects_than_are_listed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A list of all, of which there may be millions, would hold every thread while it is made."""
+    rows = "".join(f"s{n:04d},2025-10-01,1\n" for n in reversed(range(3_000)))
+    run = run_sync([("sensor_id,timestamp,value\n" + rows).encode()], max_sensors=3_000)
+    assert run.outcome is not None
+    made, encoded = 0, Names.encoded
+
+    def counted(names: Names) -> Iterator[bytes]:
+        nonlocal made
+        for name in encoded(names):
+            made += 1
+            yield name
+
+    monkeypatch.setattr(Names, "encoded", counted)
+    listed = run.outcome.summary.aggregates().per_sensor_count
+    assert list(listed) == [f"s{n:04d}" for n in range(1000)]
+    assert made == 1000
 
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
