@@ -24,6 +24,7 @@ AggsvcError
 ├── TooSlow                 408  the client sent or took bytes too slowly
 ├── TooLarge                413  the upload is larger than is taken
 ├── NotFound                404  no such file
+│   ├── SensorNotFound      404  the file has no readings of this sensor
 │   └── ObjectNotFound      no such object in the bucket
 ├── Conflict                409  the file is not in a state that allows this
 │   └── ConditionFailed     a conditional write found another version
@@ -32,6 +33,7 @@ AggsvcError
 └── StoreUnavailable        503  a store cannot read or write now
     ├── TokensUnreadable    the file of tokens cannot be read, so nobody is let in
     ├── StoreReadOnly       its disk failed to keep a write: nothing is written until the restart
+    ├── ObjectLost          an object of the service's own is no more where it was put
     ├── StatisticsDamaged   an object of the service's own is not as it was written
     └── StoreFull           507  there is no room for a write
 
@@ -155,6 +157,10 @@ class NotFound(AggsvcError):
     """There is no file with this id."""
 
 
+class SensorNotFound(NotFound):
+    """The file has no readings of this sensor."""
+
+
 class ObjectNotFound(NotFound):
     """There is no object with this key."""
 
@@ -203,6 +209,16 @@ class StoreFull(StoreUnavailable):
     """There is no room for a write, of which nothing was kept."""
 
     public = "there is no room on the service's disk; try again when there is, or send less at once"
+
+
+class ObjectLost(StoreUnavailable):
+    """An object of a file that is there is no more in its bucket."""
+
+    public = (
+        "what the service kept of the file is gone from its store, though nobody deleted the file; "
+        "whoever runs the service finds in its log what to restore, and with the upload there the "
+        "file can be reprocessed"
+    )
 
 
 class StatisticsDamaged(StoreUnavailable):

@@ -30,7 +30,7 @@ class FileTable:
         """The record; raises NotFound."""
         item = await self._table.get_item(self._name, file_id)
         if item is None:
-            raise NotFound(f"there is no file with the id {file_id!r}", "file_id")
+            raise NotFound(f"there is no file with the id {file_id[:80]!r}", "file_id")
         return FileRecord.from_item(item)
 
     async def find(self, file_id: str) -> FileRecord | None:
@@ -40,8 +40,7 @@ class FileTable:
 
     async def create(self, record: FileRecord) -> None:
         """Add a record; raises ConditionFailed if its id is taken."""
-        await _settled(self._table.put_item(self._name, record.to_item(), expected_version=0))
-        self._events.publish(FileEvent.of(record))
+        await self._put(record, FileEvent.of(record), expected_version=0)
 
     async def save(self, record: FileRecord, event: str = "status") -> FileRecord:
         """Write what changed since the record was read, and return it with its new version.
@@ -49,16 +48,13 @@ class FileTable:
         Raises ConditionFailed if it was written or deleted by another since.
         """
         saved = replace(record, version=record.version + 1)
-        await _settled(
-            self._table.put_item(self._name, saved.to_item(), expected_version=record.version)
-        )
-        self._events.publish(FileEvent.of(saved, event))
+        await self._put(saved, FileEvent.of(saved, event), expected_version=record.version)
         return saved
 
     async def delete(self, record: FileRecord) -> None:
         """Remove the record, whatever its version."""
-        await self._table.delete_item(self._name, record.file_id)
-        self._events.publish(FileDeleted(record.file_id))
+        deletion = self._table.delete_item(self._name, record.file_id)
+        await settled(self._told(deletion, FileDeleted(record.file_id)))
 
     async def list(
         self,
@@ -107,9 +103,21 @@ class FileTable:
         """How many files there are of each status."""
         return await self._table.count_by_status(self._name)
 
+    async def _put(self, record: FileRecord, event: FileEvent, *, expected_version: int) -> None:
+        write = self._table.put_item(
+            self._name, record.to_item(), expected_version=expected_version
+        )
+        await settled(self._told(write, event))
 
-async def _settled(write: Coroutine[None, None, None]) -> None:
-    """Do the write; if cancelled meanwhile, be so only once it is known to have landed or not."""
+    async def _told(
+        self, write: Coroutine[None, None, None], event: FileEvent | FileDeleted
+    ) -> None:
+        await write
+        self._events.publish(event)
+
+
+async def settled(write: Coroutine[None, None, None]) -> None:
+    """Do what writes to its end; if cancelled meanwhile, be so only once it has landed or not."""
     writing = asyncio.ensure_future(write)
     try:
         await asyncio.shield(writing)

@@ -3,11 +3,7 @@
 import asyncio
 import base64
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence, Set
-from contextlib import (
-    AbstractAsyncContextManager,
-    AbstractContextManager,
-    asynccontextmanager,
-)
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -20,11 +16,13 @@ from aggsvc.errors import (
     InvalidParameter,
     InvalidUpload,
     KeyReused,
-    NotFound,
+    ObjectLost,
+    ObjectNotFound,
+    SensorNotFound,
     StoreUnavailable,
 )
 from aggsvc.events import Event, EventHub, FileDeleted, FileEvent, Subscription
-from aggsvc.filetable import FileTable, RecordPage
+from aggsvc.filetable import FileTable, RecordPage, settled
 from aggsvc.idempotency import IdempotencyKeys
 from aggsvc.model import (
     Aggregates,
@@ -215,22 +213,43 @@ class Service:
             status=status, search=search, sort=sort, limit=limit, cursor=cursor
         )
 
-    def open_content(
+    @asynccontextmanager
+    async def open_content(
         self, record: FileRecord, byte_range: tuple[int, int] | None = None
-    ) -> AbstractAsyncContextManager[StoredObject]:
-        """The raw upload, or bytes first to last of it; raises ObjectNotFound if it is lost."""
-        return self._objects.open(record.object_key, byte_range=byte_range)
+    ) -> AsyncIterator[StoredObject]:
+        """The raw upload, or bytes first to last of it; raises NotFound, and ObjectLost."""
+        async with (
+            self._explaining(record),
+            self._objects.open(record.object_key, byte_range=byte_range) as upload,
+        ):
+            yield upload
 
     @asynccontextmanager
     async def open_errors(self, record: FileRecord) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Every row error as chunks of JSON lines; raises Conflict while the file is moving."""
+        """Every row error as chunks of JSON lines; raises NotFound, and ObjectLost.
+
+        Raises Conflict while the file is moving, or if it was begun anew since the record was read.
+        """
         if not record.status.is_final:
             raise Conflict(f"the file is {record.status}; its errors are known when it is done")
         if record.errors_key is None:
             yield _nothing()
             return
-        async with self._objects.open(record.errors_key) as report:
+        async with self._explaining(record), self._objects.open(record.errors_key) as report:
             yield report.chunks
+
+    @asynccontextmanager
+    async def _explaining(self, record: FileRecord) -> AsyncIterator[None]:
+        """Where an object of the file's is not found, raise what became of it."""
+        try:
+            yield
+        except ObjectNotFound as error:
+            now = await self._files.get(record.file_id)
+            if now.version == record.version:
+                raise ObjectLost(str(error)) from None
+            raise Conflict(
+                f"the file has changed meanwhile and is {now.status}; ask again"
+            ) from None
 
     async def excerpt(self, record: FileRecord, lines: Set[int]) -> "Excerpt":
         """The fields of those records that stand on these lines, near the start of the upload."""
@@ -256,7 +275,8 @@ class Service:
         _require_end(record)
         listing = [record.file_id, sort, *([search] if search else [])]
         offset = _open_cursor(cursor, record, listing) if cursor is not None else 0
-        found = await self._sensors.rows(record, search, sort, offset, limit)
+        async with self._explaining(record):
+            found = await self._sensors.rows(record, search, sort, offset, limit)
         end = offset + limit
         more = end < found.sensor_count
         following = _cursor(record, listing, end) if more else None
@@ -269,7 +289,10 @@ class Service:
     ) -> AsyncIterator[AsyncIterator[Sequence[SensorStatistics]]]:
         """All sensors of a file, in lists of some; raises as `sensors` does, and Busy."""
         _require_end(record)
-        async with self._sensors.open_pages(record, search, sort, LISTED_AT_A_TIME) as pages:
+        async with (
+            self._explaining(record),
+            self._sensors.open_pages(record, search, sort, LISTED_AT_A_TIME) as pages,
+        ):
             yield pages
 
     async def series(
@@ -283,16 +306,19 @@ class Service:
         """The statistics of readings of one sensor, or of a stretch of time, or both.
 
         The stretch is from `first` up to, not including, `end`. What the record does not have is
-        read again from the upload. Raises NotFound, also for a sensor that the file does not have,
-        InvalidParameter, Conflict while the file is moving, and Busy.
+        read again from the upload. Raises NotFound, SensorNotFound, InvalidParameter, ObjectLost,
+        Conflict while the file is moving, and Busy.
         """
         choice = chosen(sensor_id, first, end)
         record = await self._files.get(file_id)
         if not record.status.is_final:
             raise Conflict(f"the file is {record.status}; its readings are known when it is done")
-        if sensor_id is not None and not await self._sensors.has(record, sensor_id):
-            raise NotFound(f"the file has no readings of a sensor {sensor_id[:80]!r}")
-        aggregates = await self._series.read(record, choice)
+        async with self._explaining(record):
+            if sensor_id is not None and not await self._sensors.has(record, sensor_id):
+                raise SensorNotFound(
+                    f"the file has no readings of a sensor {sensor_id[:80]!r}", "sensor"
+                )
+            aggregates = await self._series.read(record, choice)
         return Series(file_id, sensor_id, first, end, aggregates)
 
     async def delete(self, file_id: str) -> None:
@@ -300,7 +326,10 @@ class Service:
 
         What else cannot be removed now is removed later: the file is gone all the same.
         """
-        record = await self._files.get(file_id)
+        await settled(self._delete(await self._files.get(file_id)))
+
+    async def _delete(self, record: FileRecord) -> None:
+        file_id = record.file_id
         await self._files.delete(record)
         await self._objects.remove_objects(*record.all_keys)  # damaged ones are in no listing
         await self._objects.remove(file_id)

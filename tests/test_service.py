@@ -11,7 +11,16 @@ from typing import Any
 import pytest
 
 from aggsvc.backends import keys_table
-from aggsvc.errors import Conflict, InvalidRequest, NotFound, StoreFull, StoreUnavailable
+from aggsvc.errors import (
+    Conflict,
+    InvalidRequest,
+    NotFound,
+    ObjectLost,
+    ObjectNotFound,
+    StoreFull,
+    StoreUnavailable,
+)
+from aggsvc.events import FileDeleted, FileEvent
 from aggsvc.model import FileRecord, Job, Status
 from aggsvc.settings import Settings
 from tests.conftest import (
@@ -24,6 +33,7 @@ from tests.conftest import (
     Through,
     opened_parts,
     stream,
+    until,
 )
 from tests.mocks.conftest import FaultyDisk
 from tests.test_processor import Refusing, SlowTable, cancelled
@@ -117,13 +127,43 @@ async def test_an_upload_that_a_full_disk_keeps_from_being_undone_is_processed(
     async with opened_parts(settings, table=slow_table) as parts:
         submitting = await landed(parts)
         disk.room = 0
-        await cancelled(submitting)
+        with parts.service.watch_all() as changes:
+            await cancelled(submitting)
         assert submitting.cancelled()
         (record,) = (await parts.files.list()).items
+        assert await asyncio.wait_for(anext(changes), DEADLINE) == FileEvent.of(record)
         assert await parts.keys() == [record.object_key]
         assert await waiting_jobs(parts) == [record.file_id]
         disk.room = None
         assert (await parts.process(record.file_id)).status is Status.PROCESSED
+
+
+class SlowDeletions(Through):
+    """A table whose deletions have landed some time before their caller hears of it."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner)
+        self.landed = asyncio.Event()
+
+    async def delete_item(self, table: str, key: str, **options: Any) -> None:
+        await self.inner.delete_item(table, key, **options)
+        self.landed.set()
+        await asyncio.sleep(0.2)
+
+
+async def test_a_deletion_that_is_cancelled_is_told_and_leaves_no_object(
+    settings: Settings,
+) -> None:
+    """The record is gone by then, so nothing else would lead to the objects."""
+    async with opened_parts(settings, table=SlowDeletions) as parts:
+        record = await parts.submit(HEADER)
+        with parts.service.watch_all() as changes:
+            deleting = asyncio.create_task(parts.service.delete(record.file_id))
+            await asyncio.wait_for(parts.table.landed.wait(), DEADLINE)
+            await cancelled(deleting)
+        assert deleting.cancelled()
+        assert await asyncio.wait_for(anext(changes), DEADLINE) == FileDeleted(record.file_id)
+        assert parts.on_disk() == []
 
 
 @pytest.mark.parametrize(("room", "writes"), [(100, 1), (220, 2), (400, 3)])
@@ -173,9 +213,12 @@ async def test_submits_cancelled_at_any_moment_leave_all_or_nothing(parts: Parts
         submitting = asyncio.create_task(parts.submit(HEADER))
         await asyncio.sleep(chance.random() * 0.004)
         await cancelled(submitting)
-    await asyncio.sleep(0.1)  # what goes on behind the writer's back is soon over
-    records = [item["file_id"] for item in (await parts.table.scan(TABLE)).items]
-    assert sorted(records) == sorted(key.partition("/")[0] for key in await parts.keys())
+
+    async def agree() -> bool:
+        records = [item["file_id"] for item in (await parts.table.scan(TABLE)).items]
+        return sorted(records) == sorted(key.partition("/")[0] for key in await parts.keys())
+
+    await until(agree, "the end of what goes on behind the writers' backs")
 
 
 async def test_recovery_queues_what_waits_and_what_was_being_processed(parts: Parts) -> None:
@@ -401,6 +444,54 @@ async def test_deleting_a_file_removes_an_upload_that_is_damaged(parts: Parts) -
     (parts.root / BUCKET / f"{sent.file_id}%2Fupload.csv").write_bytes(b"damaged")
     await parts.service.delete(sent.file_id)
     assert parts.on_disk() == []
+
+
+async def refusals(parts: Parts, record: FileRecord) -> AsyncIterator[type[Exception] | None]:
+    """What comes of each way to read a file's objects."""
+
+    async def series() -> None:
+        await parts.service.series(record.file_id, first="2025-10-01")
+
+    for reading in (
+        parts.service.open_content(record),
+        parts.service.open_errors(record),
+        parts.service.open_sensors(record),
+        parts.service.sensors(record.file_id),
+        series(),
+    ):
+        try:
+            if isinstance(reading, contextlib.AbstractAsyncContextManager):
+                async with reading:
+                    yield None
+            else:
+                await reading
+                yield None
+        except (Conflict, NotFound, StoreUnavailable) as error:
+            yield type(error)
+
+
+async def test_an_object_that_is_gone_is_not_told_as_a_file_that_is_not_there(
+    parts: Parts,
+) -> None:
+    """Whoever takes the file for deleted would forget it, or send it again."""
+    sent = await parts.submit(PARTIAL)
+    done = await parts.process(sent.file_id)
+    for key in done.all_keys:
+        await parts.objects.delete_object(BUCKET, key)
+    assert {found async for found in refusals(parts, done)} == {ObjectLost}
+
+
+async def test_who_reads_what_was_begun_anew_or_deleted_meanwhile_is_told_so(parts: Parts) -> None:
+    sent = await parts.submit(PARTIAL)
+    done = await parts.process(sent.file_id)
+    await parts.service.reprocess(sent.file_id)
+    with pytest.raises(Conflict, match="changed meanwhile and is uploaded"):
+        await parts.service.open_errors(done).__aenter__()
+    await parts.service.delete(sent.file_id)
+    for reading in (parts.service.open_errors(done), parts.service.open_content(done)):
+        with pytest.raises(NotFound, match="no file with the id") as raised:
+            await reading.__aenter__()
+        assert not isinstance(raised.value, ObjectNotFound)
 
 
 async def test_reprocessing_forgets_the_old_result_and_its_report(parts: Parts) -> None:

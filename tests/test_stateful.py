@@ -20,7 +20,7 @@ from typing import Any
 from unittest import mock
 
 import hypothesis.strategies as st
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 import mocks.journal
@@ -314,6 +314,4 @@ class TestCrashes(Crashes.TestCase):  # type: ignore[name-defined]
     settings = settings(
         max_examples=20,
         stateful_step_count=25,
-        deadline=None,
-        suppress_health_check=[HealthCheck.too_slow],
     )

@@ -8,7 +8,7 @@ import pytest
 from aggsvc.errors import StoreUnavailable
 from aggsvc.model import Job, Status
 from aggsvc.settings import Settings
-from aggsvc.workers import WorkerPool
+from aggsvc.workers import DRAIN_SECONDS, WorkerPool
 from mocks.sqs import MockSQS
 from tests.conftest import DEADLINE, GOOD_ROW, HEADER, Gated, opened_parts, until
 
@@ -117,7 +117,7 @@ async def test_an_idle_pool_stops_at_once() -> None:
     pool = WorkerPool(await queue_of(), Desk().handle, 4)
     pool.start()
     assert pool.is_healthy
-    await asyncio.wait_for(pool.stop(), 1)
+    await asyncio.wait_for(pool.stop(), DRAIN_SECONDS / 2)
     assert pool.alive == 0
 
 

@@ -119,7 +119,7 @@ GET_SERIES = Operation(
     "Read a sensor's series, or a stretch of time",
     (Answer(OK, "The chosen readings, by time and by value.", {JSON: answers.Series}),),
     (parameters.FILE_ID, parameters.SENSOR, parameters.FROM, parameters.TO),
-    (errors.NotFound, errors.Conflict, errors.Busy),
+    (errors.NotFound, errors.SensorNotFound, errors.Conflict, errors.Busy),
     "All readings' series is in the record; any other is read again from the upload, two files at "
     "a time. Its buckets are the finest that its stretch of time allows.",
 )
@@ -137,7 +137,7 @@ GET_CONTENT = Operation(
         KNOWN_ALREADY,
     ),
     (parameters.FILE_ID,),
-    (errors.NotFound, errors.RangeNotSatisfiable),
+    (errors.NotFound, errors.Conflict, errors.RangeNotSatisfiable),
     "With `Range`, and `If-Range` if you like, a part of it; several ranges are answered whole.",
 )
 FILE_EVENTS = Operation(

@@ -7,8 +7,9 @@ matter which block went into which: merged they are the summary of the file.
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterable, Iterator
+from collections.abc import AsyncIterable, Awaitable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -76,6 +77,17 @@ async def aggregate(
     summary = await asyncio.to_thread(team.merged)
     limit.check(summary.sensor_count)
     return Outcome(summary, teller.rows_read, teller.error_summary)
+
+
+@dataclass(frozen=True, slots=True)
+class LaneEngine:
+    """The Engine of a lane."""
+
+    lane: Lane
+
+    def __call__(self, stream: AsyncIterable[bytes], **options: Any) -> Awaitable[Outcome]:
+        """Read the whole stream, as `aggregate` does with these options."""
+        return aggregate(stream, lane=self.lane, **options)
 
 
 @dataclass(frozen=True, slots=True)

@@ -316,9 +316,12 @@ class BlockReader:
             self._take(len(data) - 1, lines=0)
 
     async def _fill(self, size: int) -> None:
-        """Have at least so many bytes in the buffer, or all that there are."""
+        """Have so many bytes in the buffer, or all that there are.
+
+        No more, for what is behind those that are taken is moved to the front each time.
+        """
         while self._size < size and not self._at_end:
-            room = self._buffer.bytes.data[self._size : BUFFER_BYTES]
+            room = self._buffer.bytes.data[self._size : size]
             found = await self._source.readinto(room)
             self._size += found
             self._at_end = not found

@@ -5,7 +5,6 @@ depend on the order of the readings, nor on how they were parted and merged. Qua
 of classes of values that agree in their 7 highest bits below the first.
 """
 
-import heapq
 import math
 import sys
 from collections import defaultdict
@@ -218,9 +217,12 @@ class Summary:
         listed = np.arange(len(counts))
         if len(counts) > LISTED_SENSORS:
             least = np.partition(counts, -LISTED_SENSORS)[-LISTED_SENSORS]
-            listed = np.flatnonzero(counts >= least)
+            more, ties = np.flatnonzero(counts > least), np.flatnonzero(counts == least)
+            # Those of all sensors, as there may be, are put in order without an object for each.
+            first = names.only(ties).order()[: LISTED_SENSORS - len(more)]
+            listed = np.concatenate([more, ties[first]])
         named = zip(counts[listed].tolist(), names.only(listed).encoded(), strict=True)
-        most = heapq.nsmallest(LISTED_SENSORS, named, key=lambda item: (-item[0], item[1]))
+        most = sorted(named, key=lambda item: (-item[0], item[1]))
         return {name.decode(): rows for rows, name in most}
 
     def _histogram(self) -> Histogram:

@@ -11,9 +11,9 @@ MAX_WISHES = 100
 def best_media_type(fields: Sequence[str], offered: Sequence[str]) -> str | None:
     """The offer that the client likes best, the earlier of equals; None where it takes none.
 
-    Without the field all is welcome.
+    Without the field, or where it is empty, all is welcome.
     """
-    if not fields:
+    if not any(field.strip(" \t,") for field in fields):
         return offered[0]
     wishes = list(_wishes(fields))
     best = max(offered, key=lambda offer: _media_quality(wishes, offer))

@@ -15,6 +15,7 @@ from aggsvc.errors import (
     NotAcceptable,
     NotFound,
     RangeNotSatisfiable,
+    SensorNotFound,
     StoreFull,
     StoreUnavailable,
     TooLarge,
@@ -130,6 +131,13 @@ OF_ERRORS: dict[type[AggsvcError], ProblemKind] = {
         "There is no such file",
         "there is no file with this id, or it was deleted",
         "The ids are in the listing of files.",
+    ),
+    SensorNotFound: ProblemKind(
+        "sensor-not-found",
+        HTTPStatus.NOT_FOUND,
+        "There is no such sensor",
+        "the file has no readings of a sensor with this id",
+        "The ids are in the listing of the file's sensors.",
     ),
     NotAcceptable: ProblemKind(
         "not-acceptable",

@@ -9,7 +9,7 @@ import pytest
 from aggsvc.settings import Settings
 from tests.api.conftest import Client
 from tests.api.helpers import processed
-from tests.conftest import GOOD_ROW, HEADER
+from tests.conftest import DEADLINE, GOOD_ROW, HEADER
 from tests.raw import connected
 from web.assets import Assets
 
@@ -34,7 +34,7 @@ async def said(client: Client, sent: bytes, *, ends: bool = True) -> bytes:
             head = await raw.reader.readuntil(b"\r\n\r\n")
             await asyncio.sleep(SETTLE_SECONDS)  # whatever else would come
             return head + bytes(raw.reader._buffer)  # type: ignore[attr-defined]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE):
             return await raw.reader.read()
 
 

@@ -303,8 +303,8 @@ async def test_a_body_below_the_floor_is_408(
 async def test_a_body_above_the_floor_is_taken_however_long_it_lasts(
     make_client: MakeClient,
 ) -> None:
-    """Four times longer than a client that sends nothing is waited for."""
-    client = await make_client(body_timeout=0.3, min_upload_rate=1_000)
+    """Longer than a client that sends nothing is waited for."""
+    client = await make_client(body_timeout=1, min_upload_rate=1_000)
     data = body(part(HEADER + GOOD_ROW * 200))
     async with raw(client) as connection:
         await connection.send(head(f"Content-Length: {len(data)}"))
@@ -337,17 +337,16 @@ async def test_a_slow_disk_is_not_held_against_the_client(make_client: MakeClien
 
 async def test_slow_clients_do_not_hold_up_others(make_client: MakeClient) -> None:
     """50 half heads and 50 bodies of a few bytes, while another's uploads are taken."""
-    client = await make_client(body_timeout=5, max_concurrent_uploads=60)
-    loop = asyncio.get_running_loop()
+    client = await make_client(body_timeout=600, max_concurrent_uploads=60)
     openings = [asyncio.open_connection(client.host, client.port) for _ in range(100)]
     slow = await asyncio.gather(*openings)
     for number, (_, writer) in enumerate(slow):
         writer.write(b"GET /he" if number % 2 else head("Content-Length: 999999"))
     await until(lambda: client.app[ADMISSION].uploads == 50, "the uploads")
-    for _ in range(20):
-        began = loop.time()
-        await upload(client, DATA)
-        assert loop.time() - began < 0.25
+    async with asyncio.timeout(DEADLINE):
+        for _ in range(20):
+            await upload(client, DATA)
+    assert client.app[ADMISSION].uploads == 50
     for _, writer in slow:
         await hung_up(writer)
 

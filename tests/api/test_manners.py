@@ -146,6 +146,8 @@ async def test_a_head_says_what_a_get_would(client: Client, content: str) -> Non
     ("accept", "kind"),
     [
         (None, "application/x-ndjson"),
+        ("", "application/x-ndjson"),
+        (" , ", "application/x-ndjson"),
         ("*/*", "application/x-ndjson"),
         ("text/csv", "text/csv"),
         ("TEXT/CSV;charset=utf-8", "text/csv"),

@@ -111,6 +111,8 @@ async def test_a_sensor_that_the_file_does_not_have_is_a_404(
     query = "sensor=%FF" if sensor == "\udcff" else {"sensor": sensor}
     answer = await client.get(f"/files/{file_id}/series", params=query)
     await assert_problem(answer, 404, "no readings of a sensor")
+    problem = await answer.json(content_type=None)
+    assert (problem["type"], problem["field"]) == ("/problems/sensor-not-found", "sensor")
 
 
 @pytest.mark.parametrize("data", [HEADER, HEADER + BAD_ROW, b"x\n"])

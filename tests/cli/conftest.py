@@ -14,7 +14,7 @@ import termios
 import threading
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,11 +23,11 @@ from typing import Any, ClassVar, NamedTuple
 import pytest
 import pytest_asyncio
 
+from tests.conftest import DEADLINE
 from tests.process.conftest import ServerProcess
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "samples"
-DEADLINE = 20.0
 ESCAPES = re.compile(r"\x1b\[[\d;?]*[A-Za-z]")
 FINAL = ("processed", "partial", "failed")
 # What changes from one upload of the same bytes to the next.
@@ -113,18 +113,20 @@ class Service(NamedTuple):
         request = urllib.request.Request(f"{self.url}/files", body, headers)
         with urllib.request.urlopen(request) as answer:
             file_id = str(json.load(answer)["file_id"])
-        limit = time.monotonic() + DEADLINE
-        while self.get(f"/files/{file_id}")["status"] not in FINAL:
-            assert time.monotonic() < limit, f"{path} stays unfinished"
-            time.sleep(0.01)
+        wait_until(lambda: self.get(f"/files/{file_id}")["status"] in FINAL)
         return file_id
 
     def until(self, status: str) -> None:
         """Wait until some file has the status."""
-        limit = time.monotonic() + DEADLINE
-        while not self.get(f"/files?status={status}")["items"]:
-            assert time.monotonic() < limit, f"no file is {status}"
-            time.sleep(0.01)
+        wait_until(lambda: bool(self.get(f"/files?status={status}")["items"]))
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    """Wait until a condition holds; fails the test if it does not within DEADLINE."""
+    limit = time.monotonic() + DEADLINE
+    while not happened():
+        assert time.monotonic() < limit, "it did not happen"
+        time.sleep(0.01)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -136,29 +138,31 @@ async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ser
     assert await server.stop() == 0
 
 
-class OwnServer(ServerProcess):
-    """A server that a test may hold, as one that hangs, and kill."""
-
-    def send(self, what: signal.Signals) -> None:
-        assert self._process
-        self._process.send_signal(what)
+SLOW = """
+import sys
+from pathlib import Path
+from aggsvc.__main__ import main
+from tests.process.failpoints import Poison
+Poison(Path("/nowhere")).set()
+sys.exit(main())
+"""
 
 
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[OwnServer]:
-    """A server of the test's own."""
-    server = OwnServer(tmp_path)
-    await server.start()
+async def server(tmp_path: Path) -> AsyncIterator[ServerProcess]:
+    """A server that a test may hold, as one that hangs, and kill; `slow_file` has no end there."""
+    server = ServerProcess(tmp_path)
+    server.command = (sys.executable, "-c", SLOW)
+    await server.start(PYTHONPATH=str(ROOT), PROCESSOR_ENGINE="rows", LOG_LEVEL="debug")
     yield server
     await server.stop(signal.SIGKILL)
 
 
-@pytest.fixture(scope="session")
-def slow_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file that takes seconds to process: every record runs over two lines."""
-    path = tmp_path_factory.mktemp("files") / "slow.csv"
-    row = b'"a,\n",2025-10-01T08:00:00Z,1.5\n'
-    path.write_bytes(b"sensor_id,timestamp,value\n" + row * 250_000)
+@pytest.fixture
+def slow_file(tmp_path: Path) -> Path:
+    """A file that `server` processes without an end."""
+    path = tmp_path / "slow.csv"
+    path.write_bytes(b"sensor_id,timestamp,value\nslow,2025-10-01T08:00:00Z,1.5\n")
     return path
 
 

@@ -10,8 +10,8 @@ import pytest
 from asyncclick.testing import CliRunner
 
 from cli.main import cli
-from tests.cli.conftest import ROOT, Service, environment, finish, start
-from tests.cli.conftest import OwnServer as Server
+from tests.cli.conftest import ROOT, Service, environment, finish, start, wait_until
+from tests.process.conftest import ServerProcess
 
 UNKNOWN = "aggsvc: there is no file with the id 'nonesuch'\n"
 NEEDS_A_SERVER = ["upload samples/clean.csv", "list", "errors x --format csv", "health"]
@@ -142,18 +142,22 @@ def test_another_server(service: Service, stranger: str, kind: str, command: str
     assert (done.out, done.err.count("\n"), done.status) == ("", 1, 1)
 
 
-def test_a_server_that_is_killed_meanwhile(server: Server, slow_file: Path) -> None:
+def until_asked_for(server: ServerProcess) -> None:
+    """Wait until a command has sent its file and looks at what becomes of it."""
+    wait_until(lambda: re.search(r'"path":"/files/[0-9a-f]{32}"', server.log()) is not None)
+
+
+def test_a_server_that_is_killed_meanwhile(server: ServerProcess, slow_file: Path) -> None:
     """Whoever waits is told the id of what was uploaded, for it is kept."""
-    own = Service(server.url)
     process = start(server.url, "upload", "--wait", str(slow_file))
-    own.until("processing")
-    server.send(signal.SIGKILL)
+    until_asked_for(server)
+    server.signal(signal.SIGKILL)
     done = finish(process)
     assert re.match(r"aggsvc: slow\.csv, id [0-9a-f]{32}: .+; (start it|see its log)", done.err)
     assert (done.err.count("\n"), done.status) == (1, 1)
 
 
-def test_time_is_up(server: Server, slow_file: Path) -> None:
+def test_time_is_up(server: ServerProcess, slow_file: Path) -> None:
     """A file that takes longer than the time is shown as it is, with the way to wait on."""
     own = Service(server.url)
     done = own.run("--json", "upload", "--wait", str(slow_file), CLI_POLL_TIMEOUT="0.1")
@@ -165,6 +169,7 @@ def test_time_is_up(server: Server, slow_file: Path) -> None:
     )
     assert done.status == 4
     file_id = record["file_id"]
+    own.until("processing")
     assert own.run("--poll-timeout=0", "result", file_id, "--wait").status == 4
     assert own.run("result", file_id).status == 0
     pending = own.run("errors", file_id)
@@ -187,11 +192,10 @@ def test_the_last_look_is_when_time_is_up(service: Service) -> None:
     assert (done.err, done.status) == ("", 0)
 
 
-def test_ctrl_c_while_waiting(server: Server, slow_file: Path) -> None:
+def test_ctrl_c_while_waiting(server: ServerProcess, slow_file: Path) -> None:
     """Ctrl-C says what becomes of the file, without a traceback, and gives 130."""
-    own = Service(server.url)
     process = start(server.url, "upload", "--wait", str(slow_file))
-    own.until("processing")
+    until_asked_for(server)
     process.send_signal(signal.SIGINT)
     done = finish(process)
     assert re.fullmatch(

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import SAMPLES, OwnServer, Service, terminal
+from tests.cli.conftest import SAMPLES, Service, terminal
+from tests.process.conftest import ServerProcess
 
 # A title, a cleared screen, a colour of rich's markup, and a change of direction.
 HOSTILE = "\x1b]0;owned\x07\x1b[2J[red]x[/red]\u202e"
@@ -122,17 +123,17 @@ def test_a_pipe_gets_a_row_a_line(service: Service, tmp_path: Path) -> None:
     assert rows[0].split() == [file_id, path.name, "processed", "200", "0"]
 
 
-def test_ctrl_c_in_the_middle_of_an_upload(server: OwnServer, tmp_path: Path) -> None:
+def test_ctrl_c_in_the_middle_of_an_upload(server: ServerProcess, tmp_path: Path) -> None:
     """Ctrl-C ends an upload with 130, in a sentence; nothing of it is kept."""
     path = tmp_path / "large.csv"
     with path.open("wb") as file:
         file.truncate(40_000_000)
-    server.send(signal.SIGSTOP)
+    server.signal(signal.SIGSTOP)
     with terminal(server.url, "upload", "--wait", str(path)) as screen:
         screen.expect(r"uploading large\.csv .+ [1-9]\d*\.\d/40\.0 MB")
         screen.type("\x03")
         assert screen.finish() == 130
         assert screen.text.endswith("\naggsvc: interrupted\n")
         assert "Traceback" not in screen.text
-    server.send(signal.SIGCONT)
+    server.signal(signal.SIGCONT)
     assert Service(server.url).json("list")["items"] == []

@@ -6,12 +6,11 @@ import pytest
 
 from aggsvc.model import Job
 from aggsvc.ports import JobQueue
-
-SOON = 5
+from tests.conftest import DEADLINE
 
 
 async def take(queue: JobQueue) -> Job:
-    async with asyncio.timeout(SOON), queue.lease() as job:
+    async with asyncio.timeout(DEADLINE), queue.lease() as job:
         return job
 
 

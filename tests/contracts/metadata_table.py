@@ -90,7 +90,7 @@ class MetadataTableContract:
         found["nested"] = "changed"
         assert await table.get_item(TABLE, "a") != found
 
-    @settings(max_examples=60, suppress_health_check=list(HealthCheck), deadline=None)
+    @settings(max_examples=60, suppress_health_check=list(HealthCheck))
     @given(value=JSON)
     def test_every_json_value_comes_back_bit_for_bit(self, make_table, value: Any) -> None:
         async def round_trip() -> None:

@@ -166,7 +166,7 @@ class ObjectStoreContract:
         listed = [info.key for info in (await store.list_objects(BUCKET)).items]
         assert listed == sorted(HOSTILE, key=str.encode)
 
-    @settings(max_examples=50, suppress_health_check=list(HealthCheck), deadline=None)
+    @settings(max_examples=50, suppress_health_check=list(HealthCheck))
     @given(
         st.sets(
             st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=200), max_size=5

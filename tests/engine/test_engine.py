@@ -1,10 +1,11 @@
 """The engine against the independent oracle and the golden files."""
 
+import asyncio
 import csv
 import io
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, astuple
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -12,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, note, settings
+from hypothesis import example, given, note, settings
 from hypothesis import strategies as st
 
 from aggsvc.engine import records
+from aggsvc.engine.names import Names
 from tests import csv_strategies, oracle
 from tests.engine.conftest import LANES, Run, readings_of, run_engine, run_sync
 
@@ -23,9 +25,7 @@ GOLDEN = sorted((Path(__file__).parent.parent / "golden").glob("*.csv"))
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 both_lanes = pytest.mark.parametrize("lane", LANES)
-engine_settings = settings(
-    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+engine_settings = settings(max_examples=400)
 
 
 def each_lane() -> Iterator[str]:
@@ -190,6 +190,7 @@ class Filling:
         raise AssertionError("it is read in chunks")
 
     async def readinto(self, buffer: memoryview) -> int:
+        await asyncio.sleep(0)
         size = min(len(buffer), len(self._left), self._most)
         buffer[:size] = self._left[:size]
         self._left = self._left[size:]
@@ -221,6 +222,28 @@ async def test_an_endless_line_is_one_row_error_and_takes_little_memory(lane: st
     ]
     assert run.outcome is not None
     assert run.outcome.summary.aggregates().per_sensor_count == {"a": 1, "b": 1}
+
+
+ROW = b"a,2025-10-01,1\n"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\r\n" * 10_000_000 + b"sensor_id,timestamp,value\n" + ROW,
+        b"sensor_id,timestamp,value\n" + ROW + b"x" * 20_000_000,
+    ],
+    ids=["blank lines", "endless line"],
+)
+async def test_what_is_skipped_holds_the_loop_for_a_moment_only(
+    data: bytes, stall: Callable[[], float]
+) -> None:
+    stream = Filling(data, len(data))
+    stall()
+    run = await run_engine(stream, lane="rows")
+    assert stall() < 0.01
+    assert run.outcome is not None
+    assert run.outcome.summary.row_count == 1
 
 
 @pytest.mark.parametrize("ending", [b"\n", b"\r\n", b"\r", b""])
@@ -260,6 +283,27 @@ def test_lists_the_most_read_sensors_first_then_by_name() -> None:
     assert len(listed) == 1000
     assert listed[:700] == [(f"s{n:04d}", 2) for n in range(700)]
     assert listed[700:] == [(f"s{n:04d}", 1) for n in range(700, 1000)]
+
+
+def test_of_sensors_that_are_read_alike_no_more_become_objects_than_are_listed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A list of all, of which there may be millions, would hold every thread while it is made."""
+    rows = "".join(f"s{n:04d},2025-10-01,1\n" for n in reversed(range(3_000)))
+    run = run_sync([("sensor_id,timestamp,value\n" + rows).encode()], max_sensors=3_000)
+    assert run.outcome is not None
+    made, encoded = 0, Names.encoded
+
+    def counted(names: Names) -> Iterator[bytes]:
+        nonlocal made
+        for name in encoded(names):
+            made += 1
+            yield name
+
+    monkeypatch.setattr(Names, "encoded", counted)
+    listed = run.outcome.summary.aggregates().per_sensor_count
+    assert list(listed) == [f"s{n:04d}" for n in range(1000)]
+    assert made == 1000
 
 
 finite = st.floats(allow_nan=False, allow_infinity=False)

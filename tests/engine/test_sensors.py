@@ -16,6 +16,7 @@ from aggsvc.engine.names import Names
 from aggsvc.engine.sensors import COLUMNS, HEADER_BYTES, SORTS, SensorTable
 from aggsvc.errors import InvalidRequest, StoreUnavailable
 from aggsvc.model import SensorStatistics, rfc3339
+from tests.machine import within
 
 FIRST_MICROS = -62_135_596_800_000_000
 LAST_MICROS = 253_402_300_799_999_999
@@ -159,14 +160,14 @@ def test_any_bytes_are_decoded_or_refused(data: bytes) -> None:
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize("sort", ["", "mean_value", "-mean_value", "row_count"])
-@pytest.mark.parametrize("offset", [0, 500_000])
-def test_a_page_of_a_million_sensors_is_there_within_half_a_second(sort: str, offset: int) -> None:
+def test_a_page_of_a_million_sensors_is_there_within_half_a_second() -> None:
     data = b"".join(table_of_many(1_000_000).encode())
-    began = time.process_time()
-    page = SensorTable.decode(data).rows(sort, offset, 1_000)
-    assert time.process_time() - began < 0.5
-    assert len(page) == 1_000
+    for sort in ("", "mean_value", "-mean_value", "row_count"):
+        for offset in (0, 500_000):
+            began = time.process_time()
+            page = SensorTable.decode(data).rows(sort, offset, 1_000)
+            assert within(time.process_time() - began, 0.5), (sort, offset)
+            assert len(page) == 1_000
 
 
 @given(micros)

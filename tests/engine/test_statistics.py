@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, example, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from aggsvc.engine import records
@@ -32,8 +32,6 @@ ALL = 1_000_000
 both_lanes = pytest.mark.parametrize("lane", ["rows", "kernel"])
 statistics_settings = settings(
     max_examples=100,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
     phases=set(Phase) - {Phase.explain},  # which takes longer than a test may
 )
 

@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import ClassVar
@@ -26,6 +27,7 @@ from mocks.files.new_file import UNWRITTEN
 from mocks.s3 import MockS3
 from tests.conftest import DEADLINE, until
 from tests.contracts.object_store import BUCKET, HOSTILE, read, stream
+from tests.machine import within
 from tests.mocks.conftest import FaultyDisk, opened_store
 
 
@@ -261,11 +263,10 @@ async def test_many_objects_open_fast_without_opening_them(tmp_path):
     folder.mkdir()
     for i in range(20_000):
         (folder / f"{i:032x}%2Fupload.csv").touch()
-    clock = asyncio.get_running_loop().time
-    started = clock()
+    started = time.process_time()  # other than the time gone by, however busy the machine is
     files = Files(disk=FaultyDisk())
     store = await MockS3.open(files, tmp_path)
-    assert clock() - started < 2
+    assert within(time.process_time() - started, 2)
     await store.close()
     await files.close()
 

@@ -16,13 +16,16 @@ async def fail(queue: MockSQS) -> None:
 
 
 async def test_a_failed_job_waits_before_it_comes_back():
-    queue = MockSQS(redelivery_delay=0.05)
+    queue = MockSQS(redelivery_delay=30)
     await queue.send(Job("a"))
     await fail(queue)
     assert queue.depth() == 1
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01), queue.lease():
             pass
+    (handle,) = queue._returning
+    handle._run()
+    handle.cancel()
     assert await take(queue) == Job("a")
 
 

@@ -30,11 +30,11 @@ from uuid import UUID
 import aiohttp
 
 from tests import oracle
+from tests.conftest import DEADLINE
 from tests.machine import seconds_of
 from tests.process import failpoints
 from tests.process.failpoints import STEPS, Failpoint, Poison
 
-DEADLINE = 20.0
 READY_SECONDS = 2.0
 # So many of the starts must be ready after so much work of their own: unlike the time gone by,
 # that does not depend on who else keeps the machine busy.

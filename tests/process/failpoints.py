@@ -30,7 +30,7 @@ from mocks.files import Disk, NewFile
 from mocks.journal import Journal
 from mocks.sqs import MockSQS
 
-POISON_SECONDS = 0.5
+LOOK_SECONDS = 0.02
 
 When = Literal["before", "after", "torn"]
 
@@ -103,7 +103,12 @@ class Failpoint(NamedTuple):
 
 
 class Poison(NamedTuple):
-    """Processing a file that says `poison` kills the process; one that says `slow` takes longer."""
+    """Processing a file that says `poison` kills the process, once there is a file `go` if any.
+
+    Until then a file that says `slow` is processed without an end.
+    """
+
+    go: Path | None = None
 
     def set(self) -> None:
         """Make such files of what is read from now on."""
@@ -119,11 +124,12 @@ class Poison(NamedTuple):
 
     async def _chunks(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         async for chunk in chunks:
+            if self.go and b"slow" in chunk:
+                await asyncio.Event().wait()
             if b"poison" in chunk:
-                await asyncio.sleep(POISON_SECONDS)
+                while self.go and not self.go.exists():
+                    await asyncio.sleep(LOOK_SECONDS)
                 kill()
-            if b"slow" in chunk:
-                await asyncio.sleep(2 * POISON_SECONDS)
             yield chunk
 
 

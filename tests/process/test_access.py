@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 
 from aggsvc.tokens import Scope, TokenFile
+from tests.conftest import until
 from tests.process.conftest import ServerProcess
 
 
@@ -61,12 +62,12 @@ async def test_sessions_live_on_over_a_restart(server: ServerProcess, tmp_path: 
         async with browser.get(f"{server.url}/files") as answer:
             assert answer.status == 200
         await token_command(tmp_path, "revoke", "person")
-        async with asyncio.timeout(1):
-            while True:
-                async with browser.get(f"{server.url}/files") as answer:
-                    if answer.status == 401:
-                        break
-                await asyncio.sleep(0.05)
+
+        async def is_signed_out() -> bool:
+            async with browser.get(f"{server.url}/files") as answer:
+                return answer.status == 401
+
+        await until(is_signed_out, "the end of the session")
     assert text not in server.log()
 
 

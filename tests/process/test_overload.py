@@ -8,6 +8,7 @@ import os
 import re
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import aiohttp
@@ -15,6 +16,7 @@ import pytest
 
 from tests.api.helpers import MULTIPART, body, part
 from tests.conftest import until
+from tests.machine import within
 from tests.process.conftest import ServerProcess, finished, upload
 from tests.process.test_process import file_of
 from tests.raw import connected, head
@@ -53,7 +55,7 @@ async def test_ten_times_the_work_is_refused_in_time_and_the_service_stays_live(
     assert answers.keys() <= {202, 429, 503}
     assert answers[202] > 0
     assert answers[503] > answers[202]
-    assert p99 <= LIVE_P99
+    assert within(p99, LIVE_P99)
     assert growth <= GROWTH_MIB
     await finished(http, server, await accepted_at_last(http, server))
     assert "Traceback" not in server.log()
@@ -137,20 +139,24 @@ async def accepted_at_last(http: aiohttp.ClientSession, server: ServerProcess) -
 async def test_hundreds_of_slow_clients_leave_others_their_speed(
     server: ServerProcess, http: aiohttp.ClientSession
 ) -> None:
-    """500 half heads and 200 bodies at 10 bytes a second; in the end each of them is closed."""
-    await server.start(HEADER_TIMEOUT="8", BODY_TIMEOUT="8", LOG_LEVEL="WARNING")
+    """500 half heads and 200 bodies at 10 bytes a second; each is closed, and comes again."""
+    await server.start(HEADER_TIMEOUT="6", BODY_TIMEOUT="6", LOG_LEVEL="WARNING")
     before = server.descriptors("socket:")
+    enough = asyncio.Event()
+
+    async def again_and_again(client: Callable[[ServerProcess], Awaitable[None]]) -> None:
+        while not enough.is_set():
+            await client(server)
+
     async with asyncio.TaskGroup() as group:
-        clients = [group.create_task(half_a_head(server)) for _ in range(500)]
-        clients += [group.create_task(trickle(server)) for _ in range(200)]
-        await until(lambda: server.descriptors("socket:") >= before + 700, "the connections")
-        for _ in range(ROUNDS):
-            p99 = await others_p99(http, server)
-            assert not any(client.done() for client in clients)
-            if p99 <= OTHERS_P99:
-                break
+        for client in [half_a_head] * 500 + [trickle] * 200:
+            group.create_task(again_and_again(client))
+        # At any moment some of them are between two connections.
+        await until(lambda: server.descriptors("socket:") >= before + 650, "the connections")
+        p99 = min([await others_p99(http, server) for _ in range(ROUNDS)])
+        enough.set()
     print(f"uploads and listings beside 700 slow clients: p99 {p99 * 1e3:.0f} ms")
-    assert p99 <= OTHERS_P99
+    assert within(p99, OTHERS_P99)
 
 
 async def others_p99(http: aiohttp.ClientSession, server: ServerProcess) -> float:

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import signal
+import sys
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -10,8 +11,12 @@ from pathlib import Path
 import aiohttp
 import orjson
 
+from aggsvc.workers import DRAIN_SECONDS
 from tests.api.helpers import MULTIPART, body, part
+from tests.conftest import DEADLINE, until
+from tests.machine import within
 from tests.process.conftest import (
+    NEVER_HELD_UP,
     ServerProcess,
     finished,
     listed,
@@ -20,11 +25,11 @@ from tests.process.conftest import (
 from tests.process.test_process import SAMPLE, file_of
 from tests.raw import Raw, connected, head
 
-# More than the store gathers before it writes.
-FILE = file_of(60_000)
+# More than the store gathers before it writes, also without its end.
+FILE = file_of(20_000)
 LARGE = body(part(FILE))
+BEGIN, END = LARGE[:-150_000], LARGE[-150_000:]
 LENGTH = head(f"Content-Length: {len(LARGE)}")
-BUDGET = 30.0
 
 
 async def test_sigterm_amid_everything_drains_and_loses_nothing(
@@ -46,17 +51,17 @@ async def test_sigterm_amid_everything_drains_and_loses_nothing(
 
         streams = await opened(10, b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
         await opened(10, b"GET /fi")
-        live = await opened(25, LENGTH + LARGE[:1_500_000])
-        stalled = await opened(15, LENGTH + LARGE[:1_500_000])
+        live = await opened(25, LENGTH + BEGIN)
+        stalled = await opened(15, LENGTH + BEGIN)
         await until_under_way(server)
         sent = await opened(10, LENGTH + LARGE)
+        going_on = asyncio.gather(*(slowly(connection, END) for connection in live))
         began = time.monotonic()
         server.signal(signal.SIGTERM)
         await until_not_ready(http, server)
         await assert_refused(http, server)
-        going_on = asyncio.gather(*(slowly(connection, LARGE[1_500_000:]) for connection in live))
         refused = [await connection.refusal(503, "send the file again") for connection in stalled]
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < DRAIN_SECONDS
         assert all(fields["retry-after"].isdigit() for fields in refused)
         await going_on
         for connection in live:
@@ -68,9 +73,9 @@ async def test_sigterm_amid_everything_drains_and_loses_nothing(
                 accepted[file_id] = FILE
         for connection in streams:
             assert (await connection.head())[0] == 200
-            await asyncio.wait_for(connection.reader.read(), 10)
+            await asyncio.wait_for(connection.reader.read(), DEADLINE)
         assert await server.stop() == 0
-        assert time.monotonic() - began < BUDGET
+        assert within(time.monotonic() - began, DRAIN_SECONDS)
     assert "Traceback" not in server.log()
     await server.start()
     for file_id, data in accepted.items():
@@ -86,13 +91,11 @@ async def test_sigterm_amid_everything_drains_and_loses_nothing(
 async def until_under_way(server: ServerProcess) -> None:
     """Until the uploads sent so far have each begun their temporary file."""
     folder = str(server.folder / "s3" / "uploads")
-    async with asyncio.timeout(10):
-        while server.descriptors(folder) < 40:
-            await asyncio.sleep(0.01)
+    await until(lambda: server.descriptors(folder) >= 40, "the beginning")
 
 
 async def until_not_ready(http: aiohttp.ClientSession, server: ServerProcess) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE):
         while True:
             async with http.get(f"{server.url}/health") as answer:
                 if answer.status == 503:
@@ -130,38 +133,35 @@ async def test_a_listener_that_never_reads_does_not_hold_up_the_stop(
     server: ServerProcess, http: aiohttp.ClientSession
 ) -> None:
     """Its buffers are full when the signal comes."""
+    server.command = (sys.executable, "-c", NEVER_HELD_UP)
     await server.start()
     async with connected(*server.address) as connection:
         connection.writer.transport.pause_reading()
         await connection.send(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
         await asyncio.gather(*(upload(http, server, SAMPLE) for _ in range(200)))
-        began = time.monotonic()
         assert await server.stop() == 0
-        assert time.monotonic() - began < 5
 
 
 async def test_a_download_that_nobody_reads_does_not_hold_up_the_stop(
     server: ServerProcess, http: aiohttp.ClientSession
 ) -> None:
+    server.command = (sys.executable, "-c", NEVER_HELD_UP)
     await server.start()
     file_id = await upload(http, server, file_of(300_000))
     async with connected(*server.address) as connection:
         connection.writer.transport.pause_reading()
         await connection.send(f"GET /files/{file_id}/content HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         await asyncio.sleep(0.5)
-        began = time.monotonic()
         assert await server.stop() == 0
-        assert time.monotonic() - began < 15
 
 
-async def test_a_stop_with_nothing_to_do_takes_no_time(
+async def test_a_stop_with_nothing_to_do_waits_for_nobody(
     server: ServerProcess, http: aiohttp.ClientSession
 ) -> None:
     """Idle connections and half a request head included."""
+    server.command = (sys.executable, "-c", NEVER_HELD_UP)
     await server.start()
     await finished(http, server, await upload(http, server, SAMPLE))  # the engine is there
     async with connected(*server.address) as connection:
         await connection.send(b"GET /hea")
-        began = time.monotonic()
         assert await server.stop() == 0
-        assert time.monotonic() - began < 2

@@ -14,7 +14,7 @@ from aggsvc.model import Status
 from aggsvc.service import Service
 from tests.api.conftest import Client, client, make_client
 from tests.api.helpers import settled, upload
-from tests.conftest import GOOD_ROW, HEADER, stream
+from tests.conftest import DEADLINE, GOOD_ROW, HEADER, stream
 from web.assets import Assets
 from web.render import (
     FOLDER,
@@ -182,7 +182,7 @@ async def test_the_largest_listing_is_below_300_kb(client: Client) -> None:
     service = client.app[SERVICE]
     for _ in range(101):
         await service.submit("n" * 251 + ".csv", stream(b"no header\n"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE):
         while (await service.count_by_status()).get(Status.FAILED) != 101:
             await asyncio.sleep(0.02)
     page = await (await client.get("/ui?limit=100")).read()
