@@ -120,11 +120,10 @@ async def upload(options: Options, files: tuple[Path, ...], wait: bool) -> None:
                 records = await asyncio.gather(
                     *(attempt(wait_for, client, options, record, bars) for record in records)
                 )
-    for number, record in enumerate(records):
+    for number, record in enumerate(filter(None, records)):
         if number and wait and not options.json:
             render.out.print()
-        if record is not None:
-            show_uploaded(record, options, wait)
+        show_uploaded(record, options, wait)
     sys.exit(worst([status_of(record, wait) for record in records]))
 
 
