@@ -10,6 +10,7 @@ import pytest
 from asyncclick.testing import CliRunner
 
 from cli.main import cli
+from cli.render import show_health
 from tests.cli.conftest import ROOT, Service, environment, finish, start, wait_until
 from tests.process.conftest import ServerProcess
 
@@ -225,3 +226,24 @@ def test_a_reader_that_has_seen_enough(service: Service, tmp_path: Path, command
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("\n") == ("head" in shlex.split(command))
+
+
+def test_health_tells_of_a_part_what_it_is_and_in_a_sentence_what_is_wrong(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    full = "there is no room [on] the disk"
+    show_health(
+        {
+            "status": "unavailable",
+            "objects": {"status": "unavailable", "detail": full},
+            "engine": {"status": "ok", "lane": "reference", "detail": "no numba"},
+            "workers": {"status": "ok", "alive": 4},
+            "access": {"status": "ok", "detail": None},
+        }
+    )
+    assert capsys.readouterr().out.splitlines() == [
+        f"objects  unavailable ({full})",
+        "engine   ok (lane reference, no numba)",
+        "workers  ok (alive 4)",
+        "access   ok",
+    ]
