@@ -33,9 +33,14 @@ class StoreWell:
 
 @dataclass(frozen=True, slots=True)
 class EngineWell:
-    """The engine that reads files; while it is loading, they wait for it."""
+    """The engine that reads files, by which lane; while it is loading, they wait for it.
+
+    `detail` says why the lane is not the one that was asked for, where it is not.
+    """
 
     status: Literal["ok", "loading"]
+    lane: Literal["compiled", "reference"] | None = None
+    detail: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +138,10 @@ def _whole(*parts: StoreWell | EngineWell | Unwell | WorkersHealth | AccessHealt
 def _engine(engine: asyncio.Future[Engine]) -> EngineWell | Unwell:
     if not engine.done() or engine.cancelled():  # that it never comes now, the workers tell
         return EngineWell("loading")
-    return Unwell(detail=NOT_LOADED) if engine.exception() else EngineWell("ok")
+    if engine.exception():
+        return Unwell(detail=NOT_LOADED)
+    lane = engine.result().lane
+    return EngineWell("ok", lane.name, lane.trouble)
 
 
 def _access(tokens: LiveTokens) -> AccessHealth:

@@ -18,8 +18,9 @@ async def docs_page(request: web.Request) -> web.Response:
     """GET /docs: the calls, each of which can be made from the page."""
     context = {
         "title": "Try the API",
+        "frame": "div",  # Swagger UI has a main of its own
         "styles": [f"{SWAGGER_UI}/swagger-ui.css", "docs.css"],
-        "scripts": [f"{SWAGGER_UI}/swagger-ui-bundle.js", "docs.js"],
+        "scripts": [f"{SWAGGER_UI}/swagger-ui-bundle.js", "aria.js", "docs.js"],
     }
     return render("docs.html", request, context)
 
@@ -28,8 +29,9 @@ async def redoc_page(request: web.Request) -> web.Response:
     """GET /redoc: the calls, to be read and searched."""
     context = {
         "title": "Read about the API",
+        "frame": "main",
         "styles": ["docs.css"],
-        "scripts": [f"{REDOC}/redoc.standalone.js", "redoc.js"],
+        "scripts": [f"{REDOC}/redoc.standalone.js", "aria.js", "redoc.js"],
     }
     page = render("docs.html", request, context)
     page.headers["Content-Security-Policy"] = REDOC_POLICY

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 from collections.abc import AsyncIterable, Awaitable, Callable
-from functools import cache, partial
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,6 +13,7 @@ from aggsvc.model import Progress
 if TYPE_CHECKING:
     from aggsvc.engine.aggregate import Outcome
     from aggsvc.engine.choice import Choice
+    from aggsvc.engine.lanes import Lane
     from aggsvc.engine.row_errors import RowErrors
 
 NOT_LOADED = "this cannot be read now, for the engine could not be loaded; see the service's log"
@@ -23,6 +24,10 @@ ProgressSink = Callable[[Progress], Awaitable[None]]
 
 class Engine(Protocol):
     """aggregate.aggregate, with its lane chosen."""
+
+    @property
+    def lane(self) -> "Lane":
+        """The lane."""
 
     def __call__(
         self,
@@ -63,10 +68,10 @@ def load_engine(name: str, cores: int) -> Engine:
     those who only use it, so that the service can listen meanwhile. Call it in a thread. All that
     there is then stays: the garbage collector, who holds all threads, looks at it no more.
     """
-    from aggsvc.engine.aggregate import aggregate, warm_up  # noqa: PLC0415
+    from aggsvc.engine.aggregate import LaneEngine, warm_up  # noqa: PLC0415
     from aggsvc.engine.lanes import lane_of  # noqa: PLC0415
 
     lane = lane_of(name, cores)
     warm_up(lane)
     _set_aside()
-    return partial(aggregate, lane=lane)
+    return LaneEngine(lane)

@@ -7,17 +7,18 @@ matter which block went into which: merged they are the summary of the file.
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterable, Iterator
+from collections.abc import AsyncIterable, Awaitable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from aggsvc.engine import ErrorSink, ProgressSink
 from aggsvc.engine.batch import Batch
+from aggsvc.engine.blocks import Block, BlockReader, Buffer, Stretch
 from aggsvc.engine.choice import ALL, Choice
 from aggsvc.engine.lanes import Lane, Reader
 from aggsvc.engine.names import Names
-from aggsvc.engine.records import Block, BlockReader, Buffer, Stretch
 from aggsvc.engine.row_errors import RowErrors
 from aggsvc.engine.rows import Header, read_header
 from aggsvc.engine.sensor_ids import MIN_SLOTS
@@ -59,7 +60,7 @@ async def aggregate(
     """
     lane = lane if choice.is_all else sifting(lane, choice)
     teller = _Teller(on_errors, on_progress)
-    reader = BlockReader(stream, delimiter, lane.cutter, teller.tell_bytes)
+    reader = BlockReader(stream, lane.cutter, delimiter, teller.tell_bytes)
     header = read_header(await reader.header(), delimiter)
     teller.line_number = reader.line_number
     team = _Team(lane, header)
@@ -76,6 +77,17 @@ async def aggregate(
     summary = await asyncio.to_thread(team.merged)
     limit.check(summary.sensor_count)
     return Outcome(summary, teller.rows_read, teller.error_summary)
+
+
+@dataclass(frozen=True, slots=True)
+class LaneEngine:
+    """The Engine of a lane."""
+
+    lane: Lane
+
+    def __call__(self, stream: AsyncIterable[bytes], **options: Any) -> Awaitable[Outcome]:
+        """Read the whole stream, as `aggregate` does with these options."""
+        return aggregate(stream, lane=self.lane, **options)
 
 
 @dataclass(frozen=True, slots=True)

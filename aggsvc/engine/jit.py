@@ -21,7 +21,7 @@ KEPT_CODE = "machine-code-"
 
 try:
     import numba
-except ImportError:
+except Exception:  # also that of a broken one: an OSError where LLVM's library cannot be loaded
     HAS_NUMBA = False
 else:
     from aggsvc.engine.kept_code import KeptCode

@@ -1,14 +1,15 @@
 """The lanes: how a block's rows are read. `auto` is the compiled one where it can be had."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
 
 import structlog
 
 from aggsvc.engine.batch import Batch
+from aggsvc.engine.blocks import Block, Cutter
 from aggsvc.engine.jit import HAS_NUMBA
-from aggsvc.engine.records import Block, Cutter, LineCutter, pieces
+from aggsvc.engine.lines import LineCutter, pieces
 from aggsvc.engine.rows import Header, read_rows
 from aggsvc.engine.sensor_ids import SensorIds
 
@@ -29,12 +30,14 @@ class Lane:
     """How to cut a file into blocks and to read them.
 
     So many `blocks` of a file are under way at a time, in as many threads as to_thread has.
+    `trouble` is why it is not the lane that was asked for, if it is not.
     """
 
-    name: str
+    name: Literal["compiled", "reference"]
     cutter: Cutter
     reader: Callable[[Header], Reader]
     blocks: int
+    trouble: str | None = None
 
 
 class RowReader:
@@ -51,9 +54,10 @@ class RowReader:
 
 
 # Python's own work takes turns on one core, so a second thread would only get in the way.
-ROWS = Lane("rows", LineCutter(), RowReader, blocks=1)
+ROWS = Lane("reference", LineCutter(), RowReader, blocks=1)
 # Blocks that wait for a thread, so that no thread waits for a block.
 BLOCKS_AHEAD = 2
+NO_NUMBA = "numba cannot be imported, so files are read by the slow reference lane"
 
 
 def lane_of(name: str, cores: int) -> Lane:
@@ -61,8 +65,8 @@ def lane_of(name: str, cores: int) -> Lane:
     if name == "rows":
         return ROWS
     if not HAS_NUMBA:
-        log.warning("numba cannot be imported: files are read by the slow reference lane")
-        return ROWS
+        log.warning(NO_NUMBA)
+        return replace(ROWS, trouble=NO_NUMBA)
     from aggsvc.engine.kernel import Kernel, SkimCutter  # noqa: PLC0415 - needs numba
 
-    return Lane("kernel", SkimCutter(), Kernel, blocks=cores + BLOCKS_AHEAD)
+    return Lane("compiled", SkimCutter(), Kernel, blocks=cores + BLOCKS_AHEAD)

@@ -5,7 +5,6 @@ depend on the order of the readings, nor on how they were parted and merged. Qua
 of classes of values that agree in their 7 highest bits below the first.
 """
 
-import heapq
 import math
 import sys
 from collections import defaultdict
@@ -15,22 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from aggsvc.engine.batch import Batch
+from aggsvc.engine.cells import COUNT, FIRST, HIGH, LAST, LOW, SUM_BITS, Cells, merge_cells
 from aggsvc.engine.fields import FIRST_US
-from aggsvc.engine.fold import (
-    CLASS_SHIFT,
-    CLASSES,
-    COUNT,
-    FIRST,
-    HIGH,
-    LAST,
-    LOW,
-    SUM_BITS,
-    Cells,
-    extent,
-    fold,
-    merge_cells,
-    moments,
-)
+from aggsvc.engine.figures import moments
+from aggsvc.engine.fold import CLASS_SHIFT, CLASSES, extent, fold
 from aggsvc.engine.grids import Bins, Buckets
 from aggsvc.engine.sensor_ids import SensorIds
 from aggsvc.engine.sensors import SensorTable
@@ -218,9 +205,12 @@ class Summary:
         listed = np.arange(len(counts))
         if len(counts) > LISTED_SENSORS:
             least = np.partition(counts, -LISTED_SENSORS)[-LISTED_SENSORS]
-            listed = np.flatnonzero(counts >= least)
+            more, ties = np.flatnonzero(counts > least), np.flatnonzero(counts == least)
+            # Those of all sensors, as there may be, are put in order without an object for each.
+            first = names.only(ties).order()[: LISTED_SENSORS - len(more)]
+            listed = np.concatenate([more, ties[first]])
         named = zip(counts[listed].tolist(), names.only(listed).encoded(), strict=True)
-        most = heapq.nsmallest(LISTED_SENSORS, named, key=lambda item: (-item[0], item[1]))
+        most = sorted(named, key=lambda item: (-item[0], item[1]))
         return {name.decode(): rows for rows, name in most}
 
     def _histogram(self) -> Histogram:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from aggsvc.engine.lanes import NO_NUMBA
 from aggsvc.errors import StoreFull, StoreUnavailable
 from aggsvc.health import NOT_LOADED
 from aggsvc.keys import ENGINE, SERVICE, WORKERS
@@ -31,7 +32,7 @@ async def test_all_is_well(client: Client) -> None:
         "status": "ok",
         "objects": {"status": "ok"},
         "table": {"status": "ok"},
-        "engine": {"status": "ok"},
+        "engine": {"status": "ok", "lane": "compiled", "detail": None},
         "workers": {"status": "ok", "alive": 4, "busy": 0, "waiting": 0},
     }
 
@@ -59,6 +60,18 @@ async def test_a_pool_that_stops_makes_the_service_unavailable(client: Client) -
     assert (await json_of(answer))["workers"]["status"] == "unavailable"
 
 
+async def test_who_asks_is_told_that_files_are_read_slowly_and_why(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All is well all the same."""
+    monkeypatch.setattr("aggsvc.engine.lanes.HAS_NUMBA", False)
+    client = await make_client()
+    await client.app[ENGINE]
+    state = await json_of(await client.get("/health"))
+    assert state["status"] == "ok"
+    assert state["engine"] == {"status": "ok", "lane": "reference", "detail": NO_NUMBA}
+
+
 async def test_an_engine_that_cannot_be_loaded_makes_the_service_unavailable(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, breaks: None
 ) -> None:
@@ -73,7 +86,8 @@ async def test_an_engine_that_cannot_be_loaded_makes_the_service_unavailable(
         patched.setattr("aggsvc.app.load_engine", fail)
         client = await make_client()
     answer = await client.get("/health")
-    assert (answer.status, (await json_of(answer))["engine"]) == (200, {"status": "loading"})
+    engine = (await json_of(answer))["engine"]
+    assert (answer.status, engine) == (200, {"status": "loading", "lane": None, "detail": None})
     given_up.set()
     file_id = (await upload(client, HEADER))["file_id"]
     with pytest.raises(ImportError):

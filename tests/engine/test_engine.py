@@ -1,10 +1,11 @@
 """The engine against the independent oracle and the golden files."""
 
+import asyncio
 import csv
 import io
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, astuple
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -15,7 +16,8 @@ import pytest
 from hypothesis import example, given, note, settings
 from hypothesis import strategies as st
 
-from aggsvc.engine import records
+from aggsvc.engine import blocks, lines, records
+from aggsvc.engine.names import Names
 from tests import csv_strategies, oracle
 from tests.engine.conftest import LANES, Run, readings_of, run_engine, run_sync
 
@@ -72,9 +74,9 @@ def test_answers_do_not_depend_on_where_the_grid_lies(data: bytes, grid: int, pi
     """A line of the grid may fall anywhere: in quotes, between CR and LF, in a UTF-8 sequence."""
     verdict = oracle.judge(data)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(records, "GRID_BYTES", grid)
-        patch.setattr(records, "PIECE_RECORDS", piece)
-        patch.setattr(records, "INLINE_BYTES", 0)
+        patch.setattr(blocks, "GRID_BYTES", grid)
+        patch.setattr(lines, "PIECE_RECORDS", piece)
+        patch.setattr(lines, "INLINE_BYTES", 0)
         for lane in each_lane():
             assert_same(run_sync([data], lane=lane), verdict)
 
@@ -170,7 +172,7 @@ LARGE = {
 @pytest.mark.parametrize("kind", LARGE)
 async def test_files_of_several_blocks_agree_with_the_oracle(kind: str) -> None:
     data = large_file(30_000, LARGE[kind])
-    assert len(data) > records.GRID_BYTES
+    assert len(data) > blocks.GRID_BYTES
     chunks = [data[at : at + 99_991] for at in range(0, len(data), 99_991)]
     verdict = oracle.judge(data)
     for lane in LANES:
@@ -188,6 +190,7 @@ class Filling:
         raise AssertionError("it is read in chunks")
 
     async def readinto(self, buffer: memoryview) -> int:
+        await asyncio.sleep(0)
         size = min(len(buffer), len(self._left), self._most)
         buffer[:size] = self._left[:size]
         self._left = self._left[size:]
@@ -198,7 +201,7 @@ async def test_a_stream_that_can_fill_the_blocks_itself_does() -> None:
     """However little comes at a time, it is as if it had come in chunks."""
     lines = [b"s%d,2025-10-01T08:00:%02dZ,%d\n" % (n % 7, n % 60, n) for n in range(1_000)]
     data = b"sensor_id,timestamp,value\n" + b"".join([*lines, b'a,"b\nc"\n']) * 200
-    assert len(data) > records.GRID_BYTES
+    assert len(data) > blocks.GRID_BYTES
     whole = await run_engine([data], lane="kernel")
     assert whole.outcome is not None
     for most in (65_537, len(data)):
@@ -219,6 +222,28 @@ async def test_an_endless_line_is_one_row_error_and_takes_little_memory(lane: st
     ]
     assert run.outcome is not None
     assert run.outcome.summary.aggregates().per_sensor_count == {"a": 1, "b": 1}
+
+
+ROW = b"a,2025-10-01,1\n"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\r\n" * 10_000_000 + b"sensor_id,timestamp,value\n" + ROW,
+        b"sensor_id,timestamp,value\n" + ROW + b"x" * 20_000_000,
+    ],
+    ids=["blank lines", "endless line"],
+)
+async def test_what_is_skipped_holds_the_loop_for_a_moment_only(
+    data: bytes, stall: Callable[[], float]
+) -> None:
+    stream = Filling(data, len(data))
+    stall()
+    run = await run_engine(stream, lane="rows")
+    assert stall() < 0.01
+    assert run.outcome is not None
+    assert run.outcome.summary.row_count == 1
 
 
 @pytest.mark.parametrize("ending", [b"\n", b"\r\n", b"\r", b""])
@@ -260,6 +285,27 @@ def test_lists_the_most_read_sensors_first_then_by_name() -> None:
     assert listed[700:] == [(f"s{n:04d}", 1) for n in range(700, 1000)]
 
 
+def test_of_sensors_that_are_read_alike_no_more_become_objects_than_are_listed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A list of all, of which there may be millions, would hold every thread while it is made."""
+    rows = "".join(f"s{n:04d},2025-10-01,1\n" for n in reversed(range(3_000)))
+    run = run_sync([("sensor_id,timestamp,value\n" + rows).encode()], max_sensors=3_000)
+    assert run.outcome is not None
+    made, encoded = 0, Names.encoded
+
+    def counted(names: Names) -> Iterator[bytes]:
+        nonlocal made
+        for name in encoded(names):
+            made += 1
+            yield name
+
+    monkeypatch.setattr(Names, "encoded", counted)
+    listed = run.outcome.summary.aggregates().per_sensor_count
+    assert list(listed) == [f"s{n:04d}" for n in range(1000)]
+    assert made == 1000
+
+
 finite = st.floats(allow_nan=False, allow_infinity=False)
 
 
@@ -290,7 +336,7 @@ def test_quotes_that_reopen_on_every_line_take_time_in_proportion(lane: str) -> 
 
 
 def test_no_piece_of_a_block_has_more_rows_than_memory_is_meant_for() -> None:
-    found = records.Cut(400_000, 400_000, text=b"x\n" * 200_000, lines=200_000)
-    rows = [bytes(piece.data).count(b"\n") for piece in records.pieces(found)]
+    found = blocks.Cut(400_000, 400_000, text=b"x\n" * 200_000, lines=200_000)
+    rows = [bytes(piece.data).count(b"\n") for piece in lines.pieces(found)]
     assert sum(rows) == 200_000
-    assert max(rows) <= records.PIECE_RECORDS + 1
+    assert max(rows) <= lines.PIECE_RECORDS + 1

@@ -56,3 +56,25 @@ def test_answers_are_those_of_the_compiled_lane(
 def test_one_warning_says_so(without: subprocess.CompletedProcess[str]) -> None:
     told = without.stdout + without.stderr
     assert told.count("numba cannot be imported") == 1
+
+
+BROKEN = """
+import sys
+
+class Broken:
+    def find_spec(self, name, *_):
+        if name == "llvmlite":
+            raise OSError("libllvmlite.so: file too short")
+
+sys.meta_path.insert(0, Broken())
+from aggsvc.engine.lanes import lane_of
+
+print(lane_of("auto", 2).name)
+"""
+
+
+def test_a_numba_that_breaks_as_it_is_imported_is_none() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BROKEN], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "reference"

@@ -178,14 +178,14 @@ TO_AXE = {"bypass_csp": True, "reduced_motion": "reduce"}
 """Options of a page that axe-core is to judge: it may run there, and no colour is in between."""
 
 
-async def violations(page: Page) -> list[str]:
-    """What axe-core finds wrong with the page as it is, in either theme."""
+async def violations(page: Page, *themes: Literal["light", "dark"]) -> list[str]:
+    """What axe-core finds wrong with the page as it is, in either theme or in those named."""
     if not await page.evaluate("'axe' in window"):
         await page.evaluate(AXE.read_text())
     found = []
-    for theme, rules in THEMES.items():
+    for theme in themes or THEMES:
         await page.emulate_media(color_scheme=theme)
-        options = {"resultTypes": ["violations"], "preload": False, **rules}
+        options = {"resultTypes": ["violations"], "preload": False, **THEMES[theme]}
         judged = await page.evaluate("options => axe.run(document, options)", options)
         found += [
             f"{theme}: {each['id']}: {node['html'][:200]} {node['failureSummary']}"

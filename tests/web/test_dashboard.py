@@ -68,7 +68,9 @@ async def test_files_are_uploaded_by_picker_and_by_drop_and_followed_to_their_en
         )
         await expect(uploads.filter(has_text="bad.csv")).to_contain_text("failed · No valid rows")
         await expect(page.get_by_role("row", name="clean.csv")).to_contain_text("processed")
-        await expect(page.locator("#uploads-sum")).to_have_text("3 finished · 1 refused")
+        await expect(page.locator("#uploads-sum")).to_have_text(
+            "3 finished · 1 with bad rows · 1 failed · 1 refused"
+        )
         dropped.write_bytes(HEADER + GOOD_ROW)
         await drop(page, dropped)
         await expect(uploads.filter(has_text="dropped.csv")).to_contain_text("processed · 1 row")
@@ -111,8 +113,11 @@ async def test_a_folder_is_uploaded_without_what_is_no_csv(
 
 
 async def test_an_upload_is_cancelled_and_tried_again(open_page: OpenPage, site: Site) -> None:
-    """Cancelled while it is sent nothing of it is kept; tried again it is, once."""
-    async with open_page() as page:
+    """Cancelled while it is sent nothing of it is kept; tried again it is, once.
+
+    So it is when the connection broke, and many are tried again at once.
+    """
+    async with open_page(refused=2) as page:
         held: list[asyncio.Event] = [asyncio.Event()]
 
         async def hold(route: object) -> None:
@@ -129,6 +134,15 @@ async def test_an_upload_is_cancelled_and_tried_again(open_page: OpenPage, site:
         await upload.get_by_role("button", name="Retry").click()
         await expect(upload).to_contain_text("200 rows")
         assert len((await site.get("/files"))["items"]) == 1
+        await page.unroute("**/files")
+        await page.route("**/files", lambda route: route.abort("connectionreset"))
+        await page.set_input_files("#file", [READINGS, SAMPLES / "partial.csv"])
+        await expect(page.locator("#uploads-sum")).to_have_text("1 finished · 2 refused")
+        await expect(upload.first).to_contain_text("The connection broke")
+        await page.unroute("**/files")
+        await page.get_by_role("button", name="Retry all").click()
+        await expect(page.locator("#uploads-sum")).to_have_text("3 finished · 2 with bad rows")
+        assert len((await site.get("/files"))["items"]) == 3
 
 
 async def test_a_long_upload_shows_what_is_sent_then_what_is_processed(
@@ -364,7 +378,10 @@ async def test_nothing_runs_over_the_page_on_any_screen_nor_on_paper(
 
 
 async def test_every_control_is_reached_by_keyboard(open_page: OpenPage, site: Site) -> None:
-    """In the order of the page, from the link that skips to its content on."""
+    """In the order of the page, from the link that skips to its content on.
+
+    What was reached stays so when the table is fetched anew, for whatever reason.
+    """
     await store(site, "a.csv")
     async with open_page() as page:
         await expect(page.locator("#live-state")).to_have_text("Live")
@@ -382,3 +399,17 @@ async def test_every_control_is_reached_by_keyboard(open_page: OpenPage, site: S
         wanted += ["Select a.csv", "a.csv", "50"]
         positions = [reached.index(name) for name in wanted]
         assert positions == sorted(positions), reached
+        for link in ("#by-size_bytes", "#of-processed"):
+            await page.locator(link).focus()
+            await page.keyboard.press("Enter")
+            await expect(page).to_have_url(re.compile("size_bytes" if "by" in link else "status"))
+            await expect(page.locator(link)).to_be_focused()
+        link = page.get_by_role("link", name="a.csv")
+        await link.focus()
+        await store(site, "b.csv")
+        await wait_for_names(page, "b.csv", "a.csv")
+        await expect(link).to_be_focused()
+        await page.get_by_label("Select a.csv").check()
+        await page.locator("#delete-chosen").press("Enter")
+        await page.keyboard.press("Escape")
+        await expect(page.locator("#delete-chosen")).to_be_focused()

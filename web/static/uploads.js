@@ -3,7 +3,7 @@
 import { formatLeft, formatNumber, formatSize } from "./locale.js";
 
 const AT_ONCE = 3;
-const KEPT_DONE = 8; // of those that went well so many are still listed
+const KEPT_DONE = 8; // of those that did not fail so many are still listed
 const BUSY_MS = 5_000; // a service that takes no more now is asked again after this
 const STALE_MS = 2_500; // one of which nothing is heard for this long is asked for
 const FINAL = ["processed", "partial", "failed"];
@@ -90,7 +90,7 @@ class Upload {
     request.upload.addEventListener("progress", (event) => this.sent(event));
     request.addEventListener("load", () => this.answered());
     request.addEventListener("error", () =>
-      this.refuse("The connection broke, or the file was changed or moved. Retry sends it again and keeps it once; choose a changed one anew."),
+      this.refuse("The connection broke, or the file has changed since it was chosen. Retry sends it again; it is kept only once."),
     );
     request.addEventListener("loadend", () => {
       this.request = null;
@@ -153,6 +153,7 @@ class Upload {
     const rows = inWords(record.progress.rows_read);
     const errors = record.error_count ? `, ${formatNumber(record.error_count)} with errors` : "";
     const text = asSentence(record.message ?? rows + errors);
+    this.status = record.status;
     this.turn("done", text);
     this.item.dataset.status = record.status;
     const link = document.createElement("a");
@@ -253,7 +254,8 @@ function showSum() {
   const told = [
     moving && `${formatNumber(moving)} under way`,
     waiting && `${formatNumber(waiting)} waiting`,
-    `${formatNumber(finished + count("done"))} finished`,
+    `${formatNumber(forgotten.done + count("done"))} finished`,
+    ...endsToTell(),
     count("refused") && `${formatNumber(count("refused"))} refused`,
     leftOut && `${formatNumber(leftOut)} left out as no CSV`,
   ];
@@ -263,14 +265,21 @@ function showSum() {
   byId("clear-done").hidden = count("done", "cancelled", "refused") + leftOut === 0;
 }
 
-let finished = 0; // and no longer listed
+function endsToTell() {
+  const of = (status) => forgotten[status] + [...uploads].filter((upload) => upload.state === "done" && upload.status === status).length;
+  const [partial, failed] = [of("partial"), of("failed")];
+  return [partial && `${formatNumber(partial)} with bad rows`, failed && `${formatNumber(failed)} failed`];
+}
+
+const forgotten = { done: 0, processed: 0, partial: 0, failed: 0 }; // no longer listed
 let leftOut = 0; // of the folders that were given
 
 function forgetDone() {
-  const done = [...uploads].filter((upload) => upload.state === "done");
+  const done = [...uploads].filter((upload) => upload.state === "done" && upload.status !== "failed");
   for (const upload of done.slice(0, Math.max(0, done.length - KEPT_DONE))) {
     upload.forget();
-    finished += 1;
+    forgotten.done += 1;
+    forgotten[upload.status] += 1;
   }
 }
 
@@ -383,7 +392,8 @@ export function startUploads() {
     for (const upload of [...uploads]) {
       if (["done", "cancelled", "refused"].includes(upload.state)) upload.forget();
     }
-    finished = leftOut = 0;
+    for (const end of Object.keys(forgotten)) forgotten[end] = 0;
+    leftOut = 0;
     showSum();
   });
   document.addEventListener("file:status", hear);
