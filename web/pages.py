@@ -1,6 +1,7 @@
 """The pages: which there are, what is served beside them, and how they tell what went wrong."""
 
 from collections.abc import Awaitable, Callable
+from functools import cache
 from http import HTTPStatus
 
 from aiohttp import web
@@ -33,12 +34,17 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 def setup_pages(app: web.Application) -> None:
     """Add the pages, their templates and static files to the app."""
-    static = assets.Assets(FOLDER / "static")
+    static = _static()
     setup_rendering(app, static)
     app.middlewares.append(page_error_middleware)
     for routes in (files.ROUTES, file.ROUTES, actions.ROUTES, sign_in.ROUTES, docs.ROUTES):
         add_routes(app, routes)
     add_routes(app, [Route("GET", assets.ROUTE, static.serve, "static", None)])
+
+
+@cache  # they are the same for each app of a process
+def _static() -> assets.Assets:
+    return assets.Assets(FOLDER / "static")
 
 
 @web.middleware

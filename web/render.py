@@ -1,6 +1,7 @@
 """What every page is rendered with: templates and their filters."""
 
 from datetime import UTC, datetime
+from functools import cache
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,12 @@ AGES = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 def setup_rendering(app: web.Application, assets: Assets) -> None:
     """Give the app its templates: `static`, and the filters for figures, sizes and times."""
-    environment = aiohttp_jinja2.setup(
-        app,
+    app[aiohttp_jinja2.APP_KEY] = _environment(assets)
+
+
+@cache  # it is the same for each app of a process
+def _environment(assets: Assets) -> jinja2.Environment:
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER / "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -51,6 +56,7 @@ def setup_rendering(app: web.Application, assets: Assets) -> None:
     }
     for name in environment.list_templates():
         environment.get_template(name)  # compiled now, for reading them would hold the loop
+    return environment
 
 
 def render(
