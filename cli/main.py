@@ -7,7 +7,7 @@ import shlex
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from ipaddress import ip_address
 from pathlib import Path
@@ -111,6 +111,21 @@ def examples(text: str) -> Callable[[AnyCommand], AnyCommand]:
     return add
 
 
+def _want_json(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if value:
+        context.obj = replace(context.obj, json=True)
+
+
+# The same as before the command, for whoever thinks of it last.
+json_too = click.option(
+    "--json",
+    is_flag=True,
+    expose_value=False,
+    callback=_want_json,
+    help="Print JSON, for programs.",
+)
+
+
 @examples("aggsvc --json upload samples/readings.csv --wait")
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option(
@@ -172,15 +187,14 @@ async def cli(
 @cli.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--wait", is_flag=True, help="Wait until each is processed, and show the results.")
+@json_too
 @click.pass_obj
 async def upload(options: Options, files: tuple[Path, ...], wait: bool) -> None:
     """Upload one or more CSV FILES."""
     sizes = sizes_of(files)
     async with open_client(options.base_url, options.token) as client:
         with render.progress_bars(wanted=not options.json) as bars:
-            records = [
-                await attempt(upload_one, client, path, size, bars) for path, size in sizes.items()
-            ]
+            records = await upload_all(client, sizes, bars)
             if wait:
                 records = await asyncio.gather(
                     *(attempt(wait_for, client, options, record, bars) for record in records)
@@ -197,6 +211,7 @@ async def upload(options: Options, files: tuple[Path, ...], wait: bool) -> None:
 @cli.command()
 @click.argument("file_id")
 @click.option("--wait", is_flag=True, help="Wait until the file is processed.")
+@json_too
 @click.pass_obj
 async def result(options: Options, file_id: str, wait: bool) -> None:
     """Show the aggregates of a file and its first bad rows."""
@@ -222,6 +237,7 @@ async def result(options: Options, file_id: str, wait: bool) -> None:
     help="At most so many files.",
 )
 @click.option("--cursor", default="", help="Go on where a list ended.")
+@json_too
 @click.pass_obj
 async def list_files(options: Options, /, limit: int, status: str | None, **others: str) -> None:
     """List files, newest first."""
@@ -244,6 +260,7 @@ async def list_files(options: Options, /, limit: int, status: str | None, **othe
     show_default=True,
     help="csv and ndjson list every error, the table the first 100.",
 )
+@json_too
 @click.pass_obj
 async def errors(options: Options, file_id: str, form: str) -> None:
     """List the bad rows of a file."""
@@ -271,6 +288,7 @@ async def errors(options: Options, file_id: str, form: str) -> None:
     help="At most so many sensors.",
 )
 @click.option("--cursor", default="", help="Go on where a list ended.")
+@json_too
 @click.pass_obj
 async def sensors(options: Options, file_id: str, sort: str, limit: int, cursor: str) -> None:
     """Show the statistics of each sensor of a file, by name."""
@@ -285,6 +303,7 @@ async def sensors(options: Options, file_id: str, sort: str, limit: int, cursor:
 @examples("aggsvc delete 0b8f5e2c7d9a4c1e8f3a6b5d4c2e1f0a")
 @cli.command()
 @click.argument("file_ids", nargs=-1, required=True, metavar="FILE_ID...")
+@json_too
 @click.pass_obj
 async def delete(options: Options, file_ids: tuple[str, ...]) -> None:
     """Delete files with all that is known of them."""
@@ -302,6 +321,7 @@ async def delete(options: Options, file_ids: tuple[str, ...]) -> None:
 @cli.command()
 @click.argument("file_id")
 @click.option("--wait", is_flag=True, help="Wait until the file is processed.")
+@json_too
 @click.pass_obj
 async def reprocess(options: Options, file_id: str, wait: bool) -> None:
     """Process a file again."""
@@ -316,6 +336,7 @@ async def reprocess(options: Options, file_id: str, wait: bool) -> None:
 
 @examples("aggsvc health")
 @cli.command()
+@json_too
 @click.pass_obj
 async def health(options: Options) -> None:
     """Ask the service how it is.
@@ -371,6 +392,21 @@ async def attempt(
         return None
 
 
+async def upload_all(
+    client: Client, sizes: dict[Path, int], bars: render.Bars
+) -> list[Record | None]:
+    """Upload the files one after another; on Ctrl-C say what becomes of those that are sent."""
+    records: list[Record | None] = []
+    try:
+        for path, size in sizes.items():
+            records.append(await attempt(upload_one, client, path, size, bars))
+    except asyncio.CancelledError:
+        for record in filter(None, records):
+            render.show_failure(still(record))
+        raise
+    return records
+
+
 async def upload_one(client: Client, path: Path, size: int, bars: render.Bars) -> Record:
     """Upload a file under a bar."""
     bar = bars.add("uploading", path.name, size)
@@ -378,6 +414,9 @@ async def upload_one(client: Client, path: Path, size: int, bars: render.Bars) -
         return await client.upload(path, lambda sent: bars.advance(bar, sent))
     except ClientFailed as error:
         raise ClientFailed(f"{path}: {error}") from None
+    except asyncio.CancelledError:
+        render.show_failure(f"{path} was being sent; `aggsvc list` shows whether it is kept")
+        raise
 
 
 async def delete_one(client: Client, file_id: str) -> Record:
