@@ -1,23 +1,20 @@
 """The commands."""
 
 import asyncio
-import math
 import os
 import shlex
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import asyncclick as click
 
 from cli import render
 from cli.client import Client, ClientFailed, Record, open_client
+from cli.options import Address, Options, Seconds, Secret, is_overheard, json_too
 
 AnyCommand = TypeVar("AnyCommand", bound=click.Command)
 
@@ -39,68 +36,6 @@ class ExitStatus(IntEnum):
 WORST_FIRST = (ExitStatus.FAILED, ExitStatus.TIMED_OUT, ExitStatus.PARTIAL)
 
 
-@dataclass(frozen=True)
-class Options:
-    """The options of every command."""
-
-    base_url: str
-    token: str | None = field(repr=False)
-    poll_interval: float
-    poll_timeout: float
-    json: bool
-
-
-class Seconds(click.ParamType[float]):
-    """A number of seconds that is not less than the least; NaN, which never ends, is none."""
-
-    name = "seconds"
-
-    def __init__(self, least: float) -> None:
-        self._least = least
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """The number; a usage error where it is none."""
-        try:
-            seconds = float(value)
-        except ValueError:
-            seconds = math.nan
-        if not seconds >= self._least:
-            self.fail(f"{value!r} is no number of seconds from {self._least} up", param, ctx)
-        return seconds
-
-
-class Address(click.ParamType[str]):
-    """The address of a service over HTTP."""
-
-    name = "url"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The address; a usage error where it is none."""
-        try:
-            url = urlsplit(value)
-            right = url.scheme in ("http", "https") and url.hostname and url.port != 0
-        except ValueError:
-            right = False
-        if not right or url.query or url.fragment:
-            self.fail(f"{value!r} is no address; say http://HOST:PORT", param, ctx)
-        return str(value)
-
-
-class Secret(click.ParamType[str]):
-    """A token, which no message shows."""
-
-    name = "token"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The token; a usage error where it cannot be one."""
-        token = str(value).strip()
-        if not (token.isascii() and token.isprintable() and " " not in token and token):
-            self.fail("it is no token; copy the line that `token create` has printed", param, ctx)
-        return token
-
-
 def examples(text: str) -> Callable[[AnyCommand], AnyCommand]:
     """Show an example below the help of a command."""
 
@@ -109,21 +44,6 @@ def examples(text: str) -> Callable[[AnyCommand], AnyCommand]:
         return command
 
     return add
-
-
-def _want_json(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
-    if value:
-        context.obj = replace(context.obj, json=True)
-
-
-# The same as before the command, for whoever thinks of it last.
-json_too = click.option(
-    "--json",
-    is_flag=True,
-    expose_value=False,
-    callback=_want_json,
-    help="Print JSON, for programs.",
-)
 
 
 @examples("aggsvc --json upload samples/readings.csv --wait")
@@ -199,11 +119,10 @@ async def upload(options: Options, files: tuple[Path, ...], wait: bool) -> None:
                 records = await asyncio.gather(
                     *(attempt(wait_for, client, options, record, bars) for record in records)
                 )
-    for number, record in enumerate(records):
+    for number, record in enumerate(filter(None, records)):
         if number and wait and not options.json:
             render.out.print()
-        if record is not None:
-            show_uploaded(record, options, wait)
+        show_uploaded(record, options, wait)
     sys.exit(worst([status_of(record, wait) for record in records]))
 
 
@@ -218,8 +137,7 @@ async def result(options: Options, file_id: str, wait: bool) -> None:
     async with open_client(options.base_url, options.token) as client:
         record = await client.record(file_id)
         if wait:
-            with render.progress_bars(wanted=not options.json) as bars:
-                record = await wait_for(client, options, record, bars)
+            record = await wait_alone(client, options, record)
     show(record, options, render.show_record)
     sys.exit(status_of(record, wait))
 
@@ -328,8 +246,7 @@ async def reprocess(options: Options, file_id: str, wait: bool) -> None:
     async with open_client(options.base_url, options.token) as client:
         record = await client.reprocess(file_id)
         if wait:
-            with render.progress_bars(wanted=not options.json) as bars:
-                record = await wait_for(client, options, record, bars)
+            record = await wait_alone(client, options, record)
     show_uploaded(record, options, wait)
     sys.exit(status_of(record, wait))
 
@@ -357,16 +274,6 @@ async def serve() -> None:
     Its settings come from the environment: see the README.
     """
     os.execv(sys.executable, [sys.executable, "-m", "aggsvc"])  # noqa: S606 - ours, no shell
-
-
-def is_overheard(base_url: str) -> bool:
-    """Whether what is sent there crosses a network as it is."""
-    url = urlsplit(base_url)
-    try:
-        is_here = ip_address(url.hostname or "").is_loopback
-    except ValueError:
-        is_here = url.hostname == "localhost"
-    return url.scheme == "http" and not is_here
 
 
 def sizes_of(files: Sequence[Path]) -> dict[Path, int]:
@@ -440,6 +347,12 @@ async def wait_for(client: Client, options: Options, record: Record, bars: rende
         render.show_failure(still(record))
         raise
     return record
+
+
+async def wait_alone(client: Client, options: Options, record: Record) -> Record:
+    """As `wait_for`, under a bar of its own."""
+    with render.progress_bars(wanted=not options.json) as bars:
+        return await wait_for(client, options, record, bars)
 
 
 def show(data: Record, options: Options, for_person: Callable[[Record], None]) -> None:

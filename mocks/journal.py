@@ -31,7 +31,7 @@ from typing import Any, TypeVar
 import structlog
 
 from aggsvc.errors import StoreFull, StoreUnavailable
-from mocks.files import AppendFile, Files, FolderLock, WriteGate, starting
+from mocks.files import AppendFile, FileFull, Files, FolderLock, WriteGate, starting
 from mocks.journal_files import (
     Recovered,
     Take,
@@ -170,6 +170,8 @@ class Journal:
         lines = partial(_seal_all, batch.entries)
         try:
             await self._log.append(lines)
+        except FileFull:
+            raise
         except StoreFull:
             if not (batch.makes_room and await self._reserve.give()):
                 raise

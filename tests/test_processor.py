@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -15,7 +14,6 @@ import pytest
 
 from aggsvc.engine import ProgressSink
 from aggsvc.engine.aggregate import Outcome
-from aggsvc.engine.row_errors import RowErrors
 from aggsvc.errors import FileRejected, StoreFull, StoreUnavailable
 from aggsvc.events import FileEvent
 from aggsvc.model import (
@@ -36,7 +34,6 @@ from aggsvc.processor import (
     KEPT_ERRORS,
     LOGGED_ERRORS,
     MAX_STORE_TRIES,
-    ErrorReport,
     Processor,
     ProcessorLimits,
 )
@@ -459,37 +456,6 @@ async def test_a_file_that_a_store_fails_again_and_again_fails_with_a_hint_to_th
         assert "log says why" in ((await parts.files.get(sent.file_id)).message or "")
         failed = await parts.process(sent.file_id)
         assert (failed.status, "log says why" in (failed.message or "")) == (Status.FAILED, True)
-
-
-class FailingLater(Through):
-    """Reports that begin well and fail while nobody waits for them."""
-
-    def __init__(self, inner: Any) -> None:
-        super().__init__(inner)
-        self.failed = asyncio.Event()
-
-    async def put_report(self, _key: str, lines: AsyncIterator[bytes]) -> None:
-        await anext(lines)
-        await asyncio.sleep(0.01)
-        self.failed.set()
-        raise StoreFull("no space left")
-
-
-async def test_what_a_report_met_is_told_by_its_discard_and_not_by_the_collector(
-    parts: Parts, logged: list[dict[str, Any]]
-) -> None:
-    """An attempt that ends for another reason has never waited for it."""
-    told: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(context))
-    objects = FailingLater(FileObjects(parts.objects, BUCKET))
-    report = ErrorReport(objects, "id/errors-1.ndjson")
-    await report.add(RowErrors.of([(1, 2, "too few fields", "x")]))
-    await objects.failed.wait()
-    await report.discard()
-    del report
-    gc.collect()
-    assert told == []
-    assert [line["reason"] for line in logged] == ["no space left"]
 
 
 async def test_a_file_is_rejected_also_while_its_progress_is_written(

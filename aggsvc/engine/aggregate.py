@@ -15,10 +15,10 @@ import numpy as np
 
 from aggsvc.engine import ErrorSink, ProgressSink
 from aggsvc.engine.batch import Batch
+from aggsvc.engine.blocks import Block, BlockReader, Buffer, Stretch
 from aggsvc.engine.choice import ALL, Choice
 from aggsvc.engine.lanes import Lane, Reader
 from aggsvc.engine.names import Names
-from aggsvc.engine.records import Block, BlockReader, Buffer, Stretch
 from aggsvc.engine.row_errors import RowErrors
 from aggsvc.engine.rows import Header, read_header
 from aggsvc.engine.sensor_ids import MIN_SLOTS
@@ -60,7 +60,7 @@ async def aggregate(
     """
     lane = lane if choice.is_all else sifting(lane, choice)
     teller = _Teller(on_errors, on_progress)
-    reader = BlockReader(stream, delimiter, lane.cutter, teller.tell_bytes)
+    reader = BlockReader(stream, lane.cutter, delimiter, teller.tell_bytes)
     header = read_header(await reader.header(), delimiter)
     teller.line_number = reader.line_number
     team = _Team(lane, header)

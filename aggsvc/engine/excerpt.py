@@ -4,15 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Set
 from dataclasses import dataclass, field
 
-from aggsvc.engine.records import (
-    LOOKAHEAD_BYTES,
-    Block,
-    BlockReader,
-    Extent,
-    LineCutter,
-    pieces,
-    records_of,
-)
+from aggsvc.engine.blocks import Block, BlockReader
+from aggsvc.engine.lines import LineCutter, pieces, records_of
+from aggsvc.engine.records import LOOKAHEAD_BYTES, Extent
 from aggsvc.engine.rows import Header, fields_of, read_header
 
 # So much of a file is looked through at most.
@@ -32,7 +26,7 @@ async def excerpt(stream: AsyncIterator[bytes], lines: Set[int], *, is_cut: bool
 
     Of one that is cut, what its end might belong to is left out. Raises FileRejected.
     """
-    reader = BlockReader(stream, cutter=LineCutter())
+    reader = BlockReader(stream, LineCutter())
     text = await reader.header()
     header = read_header(text)
     columns = tuple(name.strip() for name in fields_of(text.decode(), header.delimiter))

@@ -10,7 +10,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from aggsvc.engine.fold import COUNT, Cells, merge_cells
+from aggsvc.engine.cells import COUNT, Cells, merge_cells
 
 MAX_BINS = 64
 # With more, the doubles nearest to neighbouring edges could be one.

@@ -7,19 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from aggsvc.engine.batch import NO_READING, Batch
+from aggsvc.engine.blocks import Block, Cut, Stretch
 from aggsvc.engine.judge import judge_all
+from aggsvc.engine.lines import Piece
 from aggsvc.engine.names import Names
-from aggsvc.engine.records import (
-    MAX_RECORD_BYTES,
-    Block,
-    Cut,
-    Extent,
-    Piece,
-    Records,
-    Stretch,
-    next_record,
-    unfinished,
-)
+from aggsvc.engine.records import MAX_RECORD_BYTES, Extent, Records, next_record, unfinished
 from aggsvc.engine.row_errors import NO_ERRORS, RowErrors
 from aggsvc.engine.rows import Header, read_rows
 from aggsvc.engine.scan import DONE, EXTENT_NEEDED, parse, skim

@@ -7,8 +7,9 @@ from typing import Literal, Protocol
 import structlog
 
 from aggsvc.engine.batch import Batch
+from aggsvc.engine.blocks import Block, Cutter
 from aggsvc.engine.jit import HAS_NUMBA
-from aggsvc.engine.records import Block, Cutter, LineCutter, pieces
+from aggsvc.engine.lines import LineCutter, pieces
 from aggsvc.engine.rows import Header, read_rows
 from aggsvc.engine.sensor_ids import SensorIds
 

@@ -20,8 +20,9 @@ from aggsvc.engine.fields import (
     read_timestamp,
     read_value,
 )
+from aggsvc.engine.lines import Piece, records_of
 from aggsvc.engine.names import Names
-from aggsvc.engine.records import Extent, Piece, records_of
+from aggsvc.engine.records import Extent
 from aggsvc.engine.row_errors import VALUE_CHARS, RowErrors
 from aggsvc.engine.sensor_ids import MAX_NAME_BYTES, SensorIds
 from aggsvc.errors import FileRejected

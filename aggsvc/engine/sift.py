@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 
 from aggsvc.engine.batch import NO_READING, Batch
+from aggsvc.engine.blocks import Block
 from aggsvc.engine.choice import Choice
 from aggsvc.engine.lanes import Lane, Reader
 from aggsvc.engine.names import Names
-from aggsvc.engine.records import Block
 from aggsvc.engine.row_errors import NO_ERRORS
 from aggsvc.engine.sensor_ids import SensorIds
 

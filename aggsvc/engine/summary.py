@@ -14,22 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from aggsvc.engine.batch import Batch
+from aggsvc.engine.cells import COUNT, FIRST, HIGH, LAST, LOW, SUM_BITS, Cells, merge_cells
 from aggsvc.engine.fields import FIRST_US
-from aggsvc.engine.fold import (
-    CLASS_SHIFT,
-    CLASSES,
-    COUNT,
-    FIRST,
-    HIGH,
-    LAST,
-    LOW,
-    SUM_BITS,
-    Cells,
-    extent,
-    fold,
-    merge_cells,
-    moments,
-)
+from aggsvc.engine.figures import moments
+from aggsvc.engine.fold import CLASS_SHIFT, CLASSES, extent, fold
 from aggsvc.engine.grids import Bins, Buckets
 from aggsvc.engine.sensor_ids import SensorIds
 from aggsvc.engine.sensors import SensorTable

@@ -14,6 +14,7 @@ from pathlib import Path
 from mocks.files.append_file import AppendFile
 from mocks.files.disk import Disk
 from mocks.files.failures import (
+    FileFull,
     FileMissing,
     SyncFailed,
     WriteGate,
@@ -31,6 +32,7 @@ __all__ = [
     "AppendFile",
     "Disk",
     "FileEnd",
+    "FileFull",
     "FileMissing",
     "Files",
     "FolderLock",

@@ -15,6 +15,13 @@ class SyncFailed(StoreReadOnly):
     """An fsync failed: what it was for may be lost, and a second one could not tell."""
 
 
+class FileFull(StoreFull):
+    """The file is as large as this process may make one (RLIMIT_FSIZE), however much room there is.
+
+    So none that is made elsewhere is of any use to it.
+    """
+
+
 class FileMissing(StoreUnavailable):
     """there is no file of this name."""
 
@@ -25,8 +32,13 @@ def available(doing: str, path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        kind = StoreFull if error.errno in FULL else StoreUnavailable
-        raise kind(f"cannot {doing} {path}: {error.strerror}") from error
+        raise _kind_of(error)(f"cannot {doing} {path}: {error.strerror}") from error
+
+
+def _kind_of(error: OSError) -> type[StoreUnavailable]:
+    if error.errno == errno.EFBIG:
+        return FileFull
+    return StoreFull if error.errno in FULL else StoreUnavailable
 
 
 @contextmanager

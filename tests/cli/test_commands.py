@@ -109,6 +109,8 @@ def test_a_refused_file_does_not_keep_the_others_back(service: Service) -> None:
     assert done.err.startswith("aggsvc: samples/broken/empty.csv: the file is empty; send")
     assert done.err.count("\n") == 1
     assert done.status == 1
+    told = service.run("upload", "--wait", "samples/broken/empty.csv", "samples/clean.csv").out
+    assert told.startswith("file ")  # nothing parts it from what is not there
 
 
 def test_files_after_one_that_is_missing_are_not_sent(service: Service) -> None:

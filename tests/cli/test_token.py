@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from aggsvc.tokens import Scope, TokenFile
-from cli.main import Options, is_overheard
+from cli.options import Options, is_overheard
 from tests.cli.conftest import SAMPLES, Done, finish, start
 from tests.process.conftest import ServerProcess
 

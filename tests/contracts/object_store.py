@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aggsvc.engine.records import Source
+from aggsvc.engine.blocks import Source
 from aggsvc.errors import InvalidRequest, ObjectNotFound
 from aggsvc.ports import CHUNK_BYTES, ObjectStore
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from aggsvc.engine.aggregate import Outcome, aggregate
 from aggsvc.engine.batch import NO_READING, Batch
+from aggsvc.engine.blocks import BlockReader, Source
 from aggsvc.engine.lanes import ROWS, lane_of
-from aggsvc.engine.records import BlockReader, Source
 from aggsvc.engine.rows import read_header
 from aggsvc.engine.sensor_ids import SensorIds
 from aggsvc.errors import FileRejected
@@ -76,7 +76,7 @@ def readings_of(data: bytes, lane: str = "rows") -> list[tuple[str, int, float]]
             yield data
 
         found: list[tuple[str, int, float]] = []
-        reader = BlockReader(stream(), cutter=LANES[lane].cutter)
+        reader = BlockReader(stream(), LANES[lane].cutter)
         header = read_header(await reader.header())
         lane_reader, ids = LANES[lane].reader(header), SensorIds()
         async for block in reader.blocks(header.width):

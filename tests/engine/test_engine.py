@@ -16,7 +16,7 @@ import pytest
 from hypothesis import example, given, note, settings
 from hypothesis import strategies as st
 
-from aggsvc.engine import records
+from aggsvc.engine import blocks, lines, records
 from aggsvc.engine.names import Names
 from tests import csv_strategies, oracle
 from tests.engine.conftest import LANES, Run, readings_of, run_engine, run_sync
@@ -74,9 +74,9 @@ def test_answers_do_not_depend_on_where_the_grid_lies(data: bytes, grid: int, pi
     """A line of the grid may fall anywhere: in quotes, between CR and LF, in a UTF-8 sequence."""
     verdict = oracle.judge(data)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(records, "GRID_BYTES", grid)
-        patch.setattr(records, "PIECE_RECORDS", piece)
-        patch.setattr(records, "INLINE_BYTES", 0)
+        patch.setattr(blocks, "GRID_BYTES", grid)
+        patch.setattr(lines, "PIECE_RECORDS", piece)
+        patch.setattr(lines, "INLINE_BYTES", 0)
         for lane in each_lane():
             assert_same(run_sync([data], lane=lane), verdict)
 
@@ -172,7 +172,7 @@ LARGE = {
 @pytest.mark.parametrize("kind", LARGE)
 async def test_files_of_several_blocks_agree_with_the_oracle(kind: str) -> None:
     data = large_file(30_000, LARGE[kind])
-    assert len(data) > records.GRID_BYTES
+    assert len(data) > blocks.GRID_BYTES
     chunks = [data[at : at + 99_991] for at in range(0, len(data), 99_991)]
     verdict = oracle.judge(data)
     for lane in LANES:
@@ -201,7 +201,7 @@ async def test_a_stream_that_can_fill_the_blocks_itself_does() -> None:
     """However little comes at a time, it is as if it had come in chunks."""
     lines = [b"s%d,2025-10-01T08:00:%02dZ,%d\n" % (n % 7, n % 60, n) for n in range(1_000)]
     data = b"sensor_id,timestamp,value\n" + b"".join([*lines, b'a,"b\nc"\n']) * 200
-    assert len(data) > records.GRID_BYTES
+    assert len(data) > blocks.GRID_BYTES
     whole = await run_engine([data], lane="kernel")
     assert whole.outcome is not None
     for most in (65_537, len(data)):
@@ -336,7 +336,7 @@ def test_quotes_that_reopen_on_every_line_take_time_in_proportion(lane: str) -> 
 
 
 def test_no_piece_of_a_block_has_more_rows_than_memory_is_meant_for() -> None:
-    found = records.Cut(400_000, 400_000, text=b"x\n" * 200_000, lines=200_000)
-    rows = [bytes(piece.data).count(b"\n") for piece in records.pieces(found)]
+    found = blocks.Cut(400_000, 400_000, text=b"x\n" * 200_000, lines=200_000)
+    rows = [bytes(piece.data).count(b"\n") for piece in lines.pieces(found)]
     assert sum(rows) == 200_000
-    assert max(rows) <= records.PIECE_RECORDS + 1
+    assert max(rows) <= lines.PIECE_RECORDS + 1

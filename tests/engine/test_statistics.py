@@ -13,7 +13,7 @@ import pytest
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
-from aggsvc.engine import records
+from aggsvc.engine import blocks
 from aggsvc.engine.summary import Summary
 from aggsvc.model import SensorStatistics
 from tests import oracle
@@ -156,7 +156,7 @@ def test_the_order_of_the_readings_does_not_matter(
 def test_the_blocks_do_not_matter(lane: str, rows: list[bytes], grid: int) -> None:
     """A file in many blocks, read by two threads, has the figures of one read at once."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(records, "GRID_BYTES", grid)
+        patch.setattr(blocks, "GRID_BYTES", grid)
         found = summary_of(rows, lane)
     assert told(figures(found)) == told(figures(summary_of(rows, lane)))
 
@@ -271,7 +271,7 @@ def many_rows(scale: str, count: int) -> list[bytes]:
 def test_statistics_of_some_thousand_readings_in_several_blocks(
     scale: str, lane: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(records, "GRID_BYTES", 1 << 14)
+    monkeypatch.setattr(blocks, "GRID_BYTES", 1 << 14)
     for count in (1, 19, 20, 21, 100, 101, 2_000):
         rows = many_rows(scale, count)
         assert_statistics(summary_of(rows, lane), oracle.judge(file_of(rows)))

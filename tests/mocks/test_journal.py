@@ -27,6 +27,7 @@ from aggsvc.errors import (
 from aggsvc.ports import FILES_SCHEMA
 from mocks import journal as journal_module
 from mocks.dynamodb import MockDynamoDB
+from mocks.files import Disk
 from mocks.files.reserve import FILLING, PIECE
 from mocks.lines import seal, unseal
 from tests.contracts.metadata_table import TABLE, listing, put, record, scanned
@@ -337,6 +338,39 @@ async def test_a_reserve_that_is_used_up_is_taken_again_when_there_is_room(tmp_p
         disk.room = 0
         await table.delete_item(TABLE, left[1])
     assert sorted(await items(path)) == left[2:]
+
+
+class LimitedDisk(Disk):
+    """A disk with room, on which a file may have so many bytes; it notes what is cut to where."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.most: int | None = None
+        self.cuts: set[int] = set()
+
+    def write(self, fd: int, data: bytes) -> None:
+        if self.most is not None and os.fstat(fd).st_size + len(data) > self.most:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+        super().write(fd, data)
+
+    def truncate(self, fd: int, size: int) -> None:
+        self.cuts.add(size)
+        super().truncate(fd, size)
+
+
+async def test_a_log_that_may_not_grow_takes_nothing_of_the_reserve(tmp_path):
+    """A limit of the process, which no room that is made can lift."""
+    path, disk = tmp_path / "db.json", LimitedDisk()
+    async with opened_table(path, disk) as table:
+        await put(table, record("a"))
+        disk.most = size = (tmp_path / "db.json.journal.0").stat().st_size
+        for _ in range(3):
+            with pytest.raises(StoreFull):
+                await table.delete_item(TABLE, "a")
+        assert disk.cuts <= {size}
+        disk.most = None
+        await table.delete_item(TABLE, "a")
+    assert not await items(path)
 
 
 @pytest.mark.parametrize("call", ["create", "unlink"])

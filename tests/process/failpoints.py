@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import mocks.journal
+from aggsvc.errorreport import ErrorReport
 from aggsvc.filetable import FileTable
 from aggsvc.idempotency import IdempotencyKeys
 from aggsvc.logs import configure_logging
 from aggsvc.objects import FileObjects
 from aggsvc.ports import StoredObject
-from aggsvc.processor import ErrorReport, Processor
+from aggsvc.processor import Processor
 from aggsvc.recovery import Recovery
 from aggsvc.server import serve
 from aggsvc.settings import Settings
