@@ -55,7 +55,8 @@ async def test_sign_in_upload_reprocess_delete_and_sign_out(
         await expect(page).to_have_url(f"{guarded.url}/ui?status=partial")
 
         if script:
-            await page.goto(f"{guarded.url}/docs#/files/submit_file")
+            await page.goto(f"{guarded.url}/docs")
+            await page.locator("#operations-files-submit_file").get_by_role("button").first.click()
             await page.locator("input[type=file]").set_input_files(SAMPLES / "clean.csv")
             await page.get_by_role("button", name="Execute").click()
             await expect(page.locator(".live-responses-table")).to_contain_text("202")
