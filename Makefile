@@ -14,7 +14,7 @@ run: .venv/run.stamp ## Install what the service needs, start it and print its a
 
 TEST_PROCESSES ?= 2
 test: .venv/dev.stamp ## Install what the tests need and run them
-	$(BIN)/python -m pytest -m "not alone" -n $(TEST_PROCESSES) --dist loadgroup
+	$(BIN)/python -m pytest -m "not alone" -n $(TEST_PROCESSES)
 	$(BIN)/python -m pytest -m alone
 
 overload-test: .venv/dev.stamp ## Offer ten times the work that can be done, for a minute

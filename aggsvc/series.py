@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Set
 from typing import TYPE_CHECKING
 
-from aggsvc.engine import NOT_LOADED, Engine, import_part
+from aggsvc.engine import UNREADABLE, Engine, import_part
 from aggsvc.engine.choice import Choice
 from aggsvc.engine.fields import FieldFailed, read_timestamp
 from aggsvc.errors import Busy, FileRejected, InvalidParameter, NotFound
@@ -69,7 +69,7 @@ class SeriesReader:
         try:
             return await asyncio.shield(self._engine)  # whoever hangs up must not end it
         except Exception as error:  # whatever kept it from being loaded, which the log tells
-            raise Busy(NOT_LOADED) from error
+            raise Busy(UNREADABLE) from error
 
     async def _read(self, record: FileRecord, choice: Choice) -> Aggregates:
         if self._readings >= MAX_READINGS:

@@ -22,8 +22,14 @@ def main() -> None:
     except BrokenPipeError:
         _say_no_more()  # the reader has seen enough
     except OSError as error:
-        show_failure(f"the output cannot be written ({error.strerror}); write it elsewhere")
+        show_failure(_of_the_system(error))
         _say_no_more()
+
+
+def _of_the_system(error: OSError) -> str:
+    if error.filename is not None:
+        return f"{error.filename} cannot be read ({error.strerror}); check the file"
+    return f"the output cannot be written ({error.strerror}); write it elsewhere"
 
 
 def _say_no_more() -> None:

@@ -207,7 +207,9 @@ def show_health(health: Record) -> None:
         if name == "status":
             continue
         told = {key: value for key, value in part.items() if key != "status" and value is not None}
-        rest = ", ".join(f"{key} {value}" for key, value in told.items())
+        rest = ", ".join(
+            str(value) if key == "detail" else f"{key} {value}" for key, value in told.items()
+        )
         out.print(f"{name:8} {part['status']}" + (f" ({escape(rest)})" if rest else ""))
 
 

@@ -30,6 +30,7 @@ from aggsvc.recovery import Recovery
 from aggsvc.series import SeriesReader
 from aggsvc.service import Service
 from aggsvc.settings import Settings
+from tests.scheduling import Scheduling, place
 
 # What an example takes says nothing where others keep the machine busy. The examples are those of
 # the run before, so that whoever sees a test fail has broken it: HYPOTHESIS_PROFILE=explore looks
@@ -51,6 +52,14 @@ MANY_SENSORS = b"".join(b"s%d,2025-10-01,1\n" % number for number in range(1_000
 
 
 SMALL = 64 * 1024
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: place(item.nodeid))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    return Scheduling(config, log)
 
 
 class Through:

@@ -19,6 +19,7 @@ import yaml
 
 from aggsvc.settings import CLIENT_NAMES, Settings
 from cli.main import cli
+from tests.conftest import DEADLINE
 from web.assets import Assets
 
 ROOT = Path(__file__).parent.parent
@@ -300,6 +301,10 @@ def status_of(url: str) -> int:
         return int(answer.status)
 
 
+# To compile with less care takes half as long.
+HASTY = {"NUMBA_OPT": "0", "NUMBA_LOOP_VECTORIZE": "0", "NUMBA_SLP_VECTORIZE": "0"}
+
+
 # The image runs what was copied; that what is installed is compiled, too, would tell no more.
 @pytest.mark.parametrize(("where", "engine"), [("as copied", "auto"), ("as installed", "rows")])
 def test_nothing_is_missing_in_the_image(
@@ -308,7 +313,7 @@ def test_nothing_is_missing_in_the_image(
     """Service, pages, static files and command line work with what the image has alone."""
     folder = image.folder if where == "as copied" else tmp_path
     sample = ROOT / "samples/readings.csv"
-    with running(image, folder, tmp_path, PROCESSOR_ENGINE=engine) as (url, _):
+    with running(image, folder, tmp_path, PROCESSOR_ENGINE=engine, **HASTY) as (url, _):
         done = subprocess.run(
             [PYTHON, image.site / "bin/aggsvc", "--json", "upload", "--wait", sample],
             cwd=folder,
@@ -349,6 +354,6 @@ def test_the_health_check_says_whether_the_service_is_up(image: Image, tmp_path:
         check = [PYTHON, *command[1:]]
         assert subprocess.run(check, env=env, check=False).returncode == 0
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(DEADLINE) == 0
     down = subprocess.run(check, env=env, check=False, capture_output=True)
     assert down.returncode != 0

@@ -29,17 +29,15 @@ from aggsvc.http.kinds import KINDS
 from aggsvc.model import Progress, RowError
 from aggsvc.settings import CLIENT_NAMES, Settings
 from cli.main import ExitStatus, cli
+from tests.conftest import DEADLINE
 from tests.machine import program
-
-# The examples go on from each other, in one process.
-pytestmark = [pytest.mark.timeout(30), pytest.mark.xdist_group("readme")]
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 FORMAT = (ROOT / "docs/format.md").read_text()
 BASE = "http://localhost:8000"
-START_SECONDS = 10
 HUNG_UP = 28  # curl's exit status when --max-time is over
+TRIES = 5
 
 
 class Example(NamedTuple):
@@ -210,7 +208,7 @@ def service(folder: Path) -> Iterator[str]:
         finally:
             process.terminate()
             try:
-                process.wait(START_SECONDS)
+                process.wait(DEADLINE)
             finally:
                 process.kill()
 
@@ -250,7 +248,7 @@ def shell(folder: Path) -> Iterator[Shell]:
 
 def wait_until_done(address: str) -> None:
     """Wait, as the README tells its reader, until every file has been processed."""
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + DEADLINE
     while any(unfinished(address, status) for status in ("uploaded", "processing")):
         assert time.monotonic() < deadline, "files stay unfinished"
         time.sleep(0.02)
@@ -274,24 +272,45 @@ class Run(NamedTuple):
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[Example, Run]:
     """Every example of the README, run in order against one service."""
     program("curl")
-    folder, names, found = tmp_path_factory.mktemp("readme"), Names(), {}
+    folder, names, found, beside = tmp_path_factory.mktemp("readme"), Names(), {}, ""
     with service(folder) as address, shell(folder) as bash:
         bash.run(f"export API_BASE_URL={address}")
         for example in EXAMPLES:
             command = names.in_command(example.command).replace(BASE, address)
-            actual, status = bash.run(command)
-            fits = is_as_shown(example.shown, actual, names)
-            found[example] = Run(command, actual, status, fits)
-            if not example.command.endswith("&"):
+            for _ in range(TRIES):
+                actual, status = bash.run(command)
+                fits = is_as_shown(example.shown, actual, names)
+                found[example] = Run(command, actual, status, fits)
+                if fits or not hangs_up(example):
+                    break
+                undo_upload(address, bash)  # a busy machine was too late with one of the two
+                bash.run(beside)
+            beside = command
+            if not command.endswith("&"):
                 wait_until_done(address)
     return found
+
+
+def undo_upload(address: str, bash: Shell) -> None:
+    """Delete the file that was uploaded in the background."""
+    bash.run("wait")
+    wait_until_done(address)
+    with urllib.request.urlopen(f"{address}/files?limit=1") as answer:
+        (newest,) = json.load(answer)["items"]
+    url = f"{address}/files/{newest['file_id']}"
+    urllib.request.urlopen(urllib.request.Request(url, method="DELETE")).close()
+
+
+def hangs_up(example: Example) -> bool:
+    """Whether the command shows what happens within a time."""
+    return "--max-time" in example.command
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=str)
 def test_an_example_gives_what_it_shows(example: Example, runs: dict[Example, Run]) -> None:
     """Each command of the README succeeds and prints what stands behind it."""
     run = runs[example]
-    assert run.status == (HUNG_UP if "--max-time" in example.command else 0), run
+    assert run.status == (HUNG_UP if hangs_up(example) else 0), run
     assert run.is_as_shown, f"$ {run.command}\nshown:\n{example.shown}\nactual:\n{run.actual}"
 
 
@@ -414,7 +433,7 @@ def refusal(folder: Path, **settings: str) -> str:
         env=environment(folder, **settings),
         capture_output=True,
         text=True,
-        timeout=START_SECONDS,
+        timeout=DEADLINE,
         check=False,
     )
     assert done.returncode == 1, done
@@ -571,7 +590,7 @@ def test_the_line_with_an_idempotency_key_sends_again_what_was_refused_for_now()
         command = command.replace("@readings.csv", "@samples/readings.csv").replace(
             "curl ", "curl -s --retry-delay 1 "
         )
-        done = subprocess.run(command, shell=True, cwd=ROOT, check=False, timeout=20)
+        done = subprocess.run(command, shell=True, cwd=ROOT, check=False, timeout=DEADLINE)
         server.shutdown()
         keys = server.keys  # type: ignore[attr-defined]
     assert done.returncode == 0

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from aggsvc.engine.lanes import Lane
     from aggsvc.engine.row_errors import RowErrors
 
-NOT_LOADED = "this cannot be read now, for the engine could not be loaded; see the service's log"
+UNREADABLE = "this cannot be read now, for the engine could not be loaded; see the service's log"
 
 ErrorSink = Callable[["RowErrors"], Awaitable[None]]
 ProgressSink = Callable[[Progress], Awaitable[None]]
@@ -58,7 +58,7 @@ async def import_part(name: str) -> Any:
     try:
         return await asyncio.to_thread(import_module, f"aggsvc.engine.{name}")
     except Exception as error:  # whatever a broken installation does
-        raise Busy(NOT_LOADED) from error
+        raise Busy(UNREADABLE) from error
 
 
 def load_engine(name: str, cores: int) -> Engine:

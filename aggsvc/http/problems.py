@@ -7,13 +7,14 @@ from typing import cast
 
 import orjson
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion10, web
 from aiohttp.hdrs import CONTENT_ENCODING
 
 from aggsvc.errors import AggsvcError, Busy, StoreUnavailable, UnsupportedMedia
 from aggsvc.http.answer_headers import complete, keep_own
 from aggsvc.http.kinds import (
     INTERNAL,
+    MALFORMED_HTTP,
     METHOD_NOT_ALLOWED,
     NOTHING_HERE,
     ProblemKind,
@@ -23,6 +24,7 @@ from aggsvc.http.kinds import (
 
 PROBLEM_JSON = "application/problem+json"
 INTERNAL_DETAIL = "an internal error; see the log"
+NO_VERSION = "the request line names no version of HTTP; end it with HTTP/1.1"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -42,6 +44,8 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
 
 
 async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+    if request.version < HttpVersion10:  # which the parser takes a line without any for
+        return problem(MALFORMED_HTTP, NO_VERSION)
     try:
         _refuse_encoded(request)
         return await handler(request)

@@ -35,9 +35,7 @@ class ProblemProtocol(web.RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         """Send the answer; what an Expect that is not known gets before the app is asked, too."""
         if isinstance(resp, web.HTTPException) and resp.status == HTTPStatus.EXPECTATION_FAILED:
-            bind_identity(request)
-            resp = problem(kind_of(UnknownExpectation), UNKNOWN_EXPECTATION, EXPECT)
-            resp.force_close()  # the body may follow or not
+            resp = _expects_the_unknown(request)
         return await super().finish_response(request, resp, start_time)
 
     def handle_error(
@@ -48,12 +46,21 @@ class ProblemProtocol(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """A problem, after which the connection ends; nothing of the input is told or logged."""
-        answer = _answer(exc, message or "")
+        # aiohttp's own refusal of an Expect quotes it, and breaks where that is no text.
+        is_no_text = isinstance(exc, UnicodeEncodeError) and EXPECT in request.headers
+        answer = _expects_the_unknown(request) if is_no_text else _answer(exc, message or "")
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun; it can only be broken off")
         complete(answer)
         answer.force_close()
         return answer
+
+
+def _expects_the_unknown(request: web.BaseRequest) -> web.Response:
+    bind_identity(request)
+    answer = problem(kind_of(UnknownExpectation), UNKNOWN_EXPECTATION, EXPECT)
+    answer.force_close()  # the body may follow or not
+    return answer
 
 
 def _answer(error: BaseException | None, message: str) -> web.Response:
@@ -65,6 +72,9 @@ def _answer(error: BaseException | None, message: str) -> web.Response:
             why = _why(error, message)
             log.info("malformed request", reason=why)
             return problem(MALFORMED_HTTP, f"the request is not well-formed HTTP/1.1 ({why})")
+        case ConnectionError():  # before the app was asked, as where it was to be told to go on
+            log.info("client hung up")
+            return web.Response(status=HTTPStatus.BAD_REQUEST)  # that nobody reads
     log.error("request broke", exc_info=error)
     return problem(INTERNAL, INTERNAL_DETAIL)
 

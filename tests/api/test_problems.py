@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from itertools import product
 from typing import Any
 
 import orjson
@@ -14,7 +15,8 @@ from aggsvc.http.kinds import KINDS, kind_of_status
 from aggsvc.settings import Settings
 from tests.api.conftest import Client
 from tests.api.helpers import assert_problem, json_of, post, processed
-from tests.conftest import DEADLINE, GOOD_ROW, HEADER
+from tests.conftest import DEADLINE, GOOD_ROW, HEADER, until
+from tests.raw import connected
 
 GET = b"GET /health/live HTTP/1.1\r\n"
 POST = b"POST /files HTTP/1.1\r\nHost: x\r\n"
@@ -89,15 +91,38 @@ async def test_what_is_not_http_is_a_problem_that_tells_nothing_of_its_input(
 
 
 async def test_an_unknown_expectation_is_a_problem_on_every_path(address: tuple[str, int]) -> None:
-    """Also where there is nothing."""
-    for line in (b"GET /files", b"GET /nowhere", b"PUT /files", b"GET /ui", b"GET /events"):
-        sent = line + b" HTTP/1.1\r\nHost: x\r\nX-Request-ID: r7\r\nExpect: <secret>\r\n\r\n"
-        head, problem = await answered(address, sent)
+    """Also where there is nothing, and where the expectation is no text."""
+    paths = (b"GET /files", b"GET /nowhere", b"PUT /files", b"GET /ui", b"GET /events")
+    for line, expected in product(paths, (b"<secret>", b"\xff secret")):
+        request = b"%s HTTP/1.1\r\nHost: x\r\nX-Request-ID: r7\r\nExpect: %s\r\n\r\n"
+        head, problem = await answered(address, request % (line, expected))
         assert head.startswith(b"HTTP/1.1 417 "), line
         assert b"\r\nX-Request-ID: r7\r\n" in head, line
         assert b"secret" not in head + orjson.dumps(problem), line
         told = (problem["type"], problem["field"], problem["request_id"])
         assert told == ("/problems/unknown-expectation", "Expect", "r7")
+
+
+@pytest.mark.parametrize("path", [b"/files", b"/nowhere", b"/ui"])
+async def test_a_request_line_without_a_version_is_malformed(
+    path: bytes, address: tuple[str, int]
+) -> None:
+    """It may be one that was cut in two, and its rest taken for fields."""
+    head, problem = await answered(address, b"GET %s\r\nHost: x\r\n\r\n" % path)
+    assert head.split()[1] == b"400"
+    assert problem["type"] == "/problems/malformed-http"
+    assert "HTTP/1.1" in problem["detail"]
+
+
+async def test_who_hangs_up_before_being_told_to_go_on_breaks_nothing(
+    address: tuple[str, int], logged: list[dict[str, Any]]
+) -> None:
+    """Of what breaks the log has the traceback, which no client is to fill it with."""
+    for _ in range(20):
+        async with connected(*address) as raw:
+            await raw.send(b"GET /files HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n\r\n")
+            raw.writer.close()
+    await until(lambda: any(line["event"] == "client hung up" for line in logged), "a hang-up")
 
 
 async def test_each_kind_of_problem_is_documented_where_its_type_leads(client: Client) -> None:

@@ -13,7 +13,7 @@ from asyncclick.testing import CliRunner
 
 from cli.client import Client, Record
 from cli.main import cli, upload_all
-from cli.render import progress_bars
+from cli.render import progress_bars, show_health
 from tests.cli.conftest import ROOT, SAMPLES, Service, environment, finish, start, wait_until
 from tests.process.conftest import ServerProcess
 
@@ -252,6 +252,12 @@ def test_no_room_for_the_output(service: Service) -> None:
         )
 
 
+def test_a_file_that_the_system_cannot_look_up(service: Service) -> None:
+    done = service.run("upload", "x" * 300)
+    assert done.status == 1
+    assert done.err.endswith("xxx cannot be read (File name too long); check the file\n")
+
+
 @pytest.mark.parametrize(
     "command",
     ["list | head -1", "errors {id} --format csv | head -1", "--json errors {id} | true"],
@@ -271,3 +277,24 @@ def test_a_reader_that_has_seen_enough(service: Service, tmp_path: Path, command
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("\n") == ("head" in shlex.split(command))
+
+
+def test_health_tells_of_a_part_what_it_is_and_in_a_sentence_what_is_wrong(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    full = "there is no room [on] the disk"
+    show_health(
+        {
+            "status": "unavailable",
+            "objects": {"status": "unavailable", "detail": full},
+            "engine": {"status": "ok", "lane": "reference", "detail": "no numba"},
+            "workers": {"status": "ok", "alive": 4},
+            "access": {"status": "ok", "detail": None},
+        }
+    )
+    assert capsys.readouterr().out.splitlines() == [
+        f"objects  unavailable ({full})",
+        "engine   ok (lane reference, no numba)",
+        "workers  ok (alive 4)",
+        "access   ok",
+    ]

@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
+from tests.conftest import DEADLINE
 from tests.machine import program
 from tests.process.conftest import ServerProcess
 
@@ -29,11 +30,10 @@ ARGUMENTS = [
 WIDTHS = (360, 640, 737, 768, 992, 1280, 3840)
 PAPER = "getComputedStyle(document.documentElement).backgroundColor"
 # How long something may take to be seen while other tests keep the machine busy.
-SEEN_MS = 15_000
+SEEN_MS = 1000 * DEADLINE
 
 # Browser and service are of one loop, and so is each test that uses them.
 session_loop = pytest.mark.asyncio(loop_scope="session")
-one_browser = pytest.mark.xdist_group("browser")
 
 OpenPage = Callable[..., AbstractAsyncContextManager[Page]]
 
@@ -41,11 +41,10 @@ expect.set_options(timeout=SEEN_MS)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Every test with a browser runs on the session's loop, and on one worker."""
+    """Every test with a browser runs on the session's loop."""
     for item in items:
         if "browser" in getattr(item, "fixturenames", ()):
             item.add_marker(session_loop, append=False)
-            item.add_marker(one_browser)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -92,7 +91,7 @@ class Site:
 
     async def finished(self, *file_ids: str) -> None:
         """Wait until these files have come to their end."""
-        async with asyncio.timeout(SEEN_MS / 1000):
+        async with asyncio.timeout(DEADLINE):
             for file_id in file_ids:
                 while (await self.get(f"/files/{file_id}"))["processed_at"] is None:
                     await asyncio.sleep(0.05)
