@@ -20,9 +20,22 @@ def main() -> None:
         sys.stderr.write("\naggsvc: interrupted\n")
         sys.exit(ExitStatus.INTERRUPTED)
     except BrokenPipeError:
-        # The reader has seen enough. Python would complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(ExitStatus.FAILED)
+        _say_no_more()  # the reader has seen enough
+    except OSError as error:
+        show_failure(_of_the_system(error))
+        _say_no_more()
+
+
+def _of_the_system(error: OSError) -> str:
+    if error.filename is not None:
+        return f"{error.filename} cannot be read ({error.strerror}); check the file"
+    return f"the output cannot be written ({error.strerror}); write it elsewhere"
+
+
+def _say_no_more() -> None:
+    # Python would complain again when it flushes at exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(ExitStatus.FAILED)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import asyncclick as click
 
 from cli import render
 from cli.client import Client, ClientFailed, Record, open_client
-from cli.options import Address, Options, Seconds, Secret, is_overheard
+from cli.options import Address, Options, Seconds, Secret, is_overheard, json_too
 
 AnyCommand = TypeVar("AnyCommand", bound=click.Command)
 
@@ -107,15 +107,14 @@ async def cli(
 @cli.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--wait", is_flag=True, help="Wait until each is processed, and show the results.")
+@json_too
 @click.pass_obj
 async def upload(options: Options, files: tuple[Path, ...], wait: bool) -> None:
     """Upload one or more CSV FILES."""
     sizes = sizes_of(files)
     async with open_client(options.base_url, options.token) as client:
         with render.progress_bars(wanted=not options.json) as bars:
-            records = [
-                await attempt(upload_one, client, path, size, bars) for path, size in sizes.items()
-            ]
+            records = await upload_all(client, sizes, bars)
             if wait:
                 records = await asyncio.gather(
                     *(attempt(wait_for, client, options, record, bars) for record in records)
@@ -131,6 +130,7 @@ async def upload(options: Options, files: tuple[Path, ...], wait: bool) -> None:
 @cli.command()
 @click.argument("file_id")
 @click.option("--wait", is_flag=True, help="Wait until the file is processed.")
+@json_too
 @click.pass_obj
 async def result(options: Options, file_id: str, wait: bool) -> None:
     """Show the aggregates of a file and its first bad rows."""
@@ -155,6 +155,7 @@ async def result(options: Options, file_id: str, wait: bool) -> None:
     help="At most so many files.",
 )
 @click.option("--cursor", default="", help="Go on where a list ended.")
+@json_too
 @click.pass_obj
 async def list_files(options: Options, /, limit: int, status: str | None, **others: str) -> None:
     """List files, newest first."""
@@ -177,6 +178,7 @@ async def list_files(options: Options, /, limit: int, status: str | None, **othe
     show_default=True,
     help="csv and ndjson list every error, the table the first 100.",
 )
+@json_too
 @click.pass_obj
 async def errors(options: Options, file_id: str, form: str) -> None:
     """List the bad rows of a file."""
@@ -204,6 +206,7 @@ async def errors(options: Options, file_id: str, form: str) -> None:
     help="At most so many sensors.",
 )
 @click.option("--cursor", default="", help="Go on where a list ended.")
+@json_too
 @click.pass_obj
 async def sensors(options: Options, file_id: str, sort: str, limit: int, cursor: str) -> None:
     """Show the statistics of each sensor of a file, by name."""
@@ -218,6 +221,7 @@ async def sensors(options: Options, file_id: str, sort: str, limit: int, cursor:
 @examples("aggsvc delete 0b8f5e2c7d9a4c1e8f3a6b5d4c2e1f0a")
 @cli.command()
 @click.argument("file_ids", nargs=-1, required=True, metavar="FILE_ID...")
+@json_too
 @click.pass_obj
 async def delete(options: Options, file_ids: tuple[str, ...]) -> None:
     """Delete files with all that is known of them."""
@@ -235,6 +239,7 @@ async def delete(options: Options, file_ids: tuple[str, ...]) -> None:
 @cli.command()
 @click.argument("file_id")
 @click.option("--wait", is_flag=True, help="Wait until the file is processed.")
+@json_too
 @click.pass_obj
 async def reprocess(options: Options, file_id: str, wait: bool) -> None:
     """Process a file again."""
@@ -248,6 +253,7 @@ async def reprocess(options: Options, file_id: str, wait: bool) -> None:
 
 @examples("aggsvc health")
 @cli.command()
+@json_too
 @click.pass_obj
 async def health(options: Options) -> None:
     """Ask the service how it is.
@@ -293,6 +299,21 @@ async def attempt(
         return None
 
 
+async def upload_all(
+    client: Client, sizes: dict[Path, int], bars: render.Bars
+) -> list[Record | None]:
+    """Upload the files one after another; on Ctrl-C say what becomes of those that are sent."""
+    records: list[Record | None] = []
+    try:
+        for path, size in sizes.items():
+            records.append(await attempt(upload_one, client, path, size, bars))
+    except asyncio.CancelledError:
+        for record in filter(None, records):
+            render.show_failure(still(record))
+        raise
+    return records
+
+
 async def upload_one(client: Client, path: Path, size: int, bars: render.Bars) -> Record:
     """Upload a file under a bar."""
     bar = bars.add("uploading", path.name, size)
@@ -300,6 +321,9 @@ async def upload_one(client: Client, path: Path, size: int, bars: render.Bars) -
         return await client.upload(path, lambda sent: bars.advance(bar, sent))
     except ClientFailed as error:
         raise ClientFailed(f"{path}: {error}") from None
+    except asyncio.CancelledError:
+        render.show_failure(f"{path} was being sent; `aggsvc list` shows whether it is kept")
+        raise
 
 
 async def delete_one(client: Client, file_id: str) -> Record:

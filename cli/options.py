@@ -1,7 +1,7 @@
 """The options of every command: what each may be, and what they come to."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -79,3 +79,18 @@ def is_overheard(base_url: str) -> bool:
     except ValueError:
         is_here = url.hostname == "localhost"
     return url.scheme == "http" and not is_here
+
+
+def _want_json(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if value:
+        context.obj = replace(context.obj, json=True)
+
+
+# The same as before the command, for whoever thinks of it last.
+json_too = click.option(
+    "--json",
+    is_flag=True,
+    expose_value=False,
+    callback=_want_json,
+    help="Print JSON, for programs.",
+)

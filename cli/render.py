@@ -31,6 +31,8 @@ SHOWN_ERRORS = 10
 SHOWN_SENSORS = 10
 # Columns of a terminal below which a listing leaves out the counts, so that ids stay whole.
 WIDE = 80
+# Columns below which a file of it takes two lines: its id alone is 32.
+NARROW = 60
 # Columns below which a list of sensors leaves out the figures that take the most room.
 VERY_WIDE = 160
 
@@ -102,6 +104,16 @@ def show_list(page: Record, again: str) -> None:
     if not page["items"]:
         out.print("no files")
         return
+    if out.width < NARROW:
+        for record in page["items"]:
+            name = safe(record["filename"])
+            out.print(f"{record['file_id']}\n  {status_text(record['status'])}  {name}")
+    else:
+        out.print(_file_table(page["items"]))
+    _show_more(page, again)
+
+
+def _file_table(records: Iterable[Record]) -> Table:
     wide = out.width >= WIDE
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("id", no_wrap=True)
@@ -110,7 +122,7 @@ def show_list(page: Record, again: str) -> None:
     if wide:
         table.add_column("rows", justify="right", no_wrap=True)
         table.add_column("bad", justify="right", no_wrap=True)
-    for record in page["items"]:
+    for record in records:
         row = [
             record["file_id"],
             safe(record["filename"]),
@@ -118,8 +130,7 @@ def show_list(page: Record, again: str) -> None:
         ]
         counts = [f"{record['progress']['rows_read']:,}", f"{record['error_count']:,}"]
         table.add_row(*row, *(counts if wide else ()))
-    out.print(table)
-    _show_more(page, again)
+    return table
 
 
 def _show_more(page: Record, again: str) -> None:

@@ -191,6 +191,9 @@ def test_a_list_is_the_apis(service: Service, partial: str) -> None:
     done = service.run("--json", "list", "--status=partial", "--search=ARTIAL", "--limit=1")
     assert done.record == service.get("/files?status=partial&q=ARTIAL&limit=1")
     assert done.status == 0
+    assert service.run("list", "--status=partial", "--limit=1", "--json").record == service.get(
+        "/files?status=partial&limit=1"
+    )
     largest = service.json("list", "--sort=-size_bytes")["items"]
     assert [r["size_bytes"] for r in largest] == sorted(
         (r["size_bytes"] for r in largest), reverse=True

@@ -1,17 +1,20 @@
 """What goes wrong is told in one sentence with the cure, and by the exit status."""
 
+import asyncio
 import re
 import shlex
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from asyncclick.testing import CliRunner
 
-from cli.main import cli
-from cli.render import show_health
-from tests.cli.conftest import ROOT, Service, environment, finish, start, wait_until
+from cli.client import Client, Record
+from cli.main import cli, upload_all
+from cli.render import progress_bars, show_health
+from tests.cli.conftest import ROOT, SAMPLES, Service, environment, finish, start, wait_until
 from tests.process.conftest import ServerProcess
 
 UNKNOWN = "aggsvc: there is no file with the id 'nonesuch'\n"
@@ -205,6 +208,54 @@ def test_ctrl_c_while_waiting(server: ServerProcess, slow_file: Path) -> None:
         done.err,
     )
     assert (done.out, done.status) == ("", 130)
+
+
+async def test_ctrl_c_among_uploads(capsys: pytest.CaptureFixture[str]) -> None:
+    """It tells the ids of those that were sent, and of the one under way how to learn of it."""
+
+    class Slow(Client):
+        def __init__(self) -> None: ...
+
+        async def upload(self, path: Path, sent: Callable[[int], None]) -> Record:
+            if path.name == "b.csv":
+                await asyncio.Event().wait()
+            return {"file_id": "1", "filename": path.name, "status": "uploaded"}
+
+    with progress_bars(wanted=False) as bars:
+        sizes = {Path("a.csv"): 1, Path("b.csv"): 1, Path("c.csv"): 1}
+        uploading = asyncio.create_task(upload_all(Slow(), sizes, bars))
+        await asyncio.sleep(0)
+        uploading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await uploading
+    assert capsys.readouterr().err.splitlines() == [
+        "aggsvc: b.csv was being sent; `aggsvc list` shows whether it is kept",
+        "aggsvc: a.csv is still uploaded; look again with `aggsvc result 1 --wait`",
+    ]
+
+
+def test_no_room_for_the_output(service: Service) -> None:
+    """It is told in a sentence, whatever writes it."""
+    file_id = service.upload(SAMPLES / "partial.csv")
+    for command in ("list", f"errors {file_id} --format=csv", "list --json"):
+        done = subprocess.run(
+            ["bash", "-c", f"aggsvc {command} > /dev/full"],
+            check=False,
+            cwd=ROOT,
+            env=environment(service.url),
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 1
+        assert done.stderr == (
+            "aggsvc: the output cannot be written (No space left on device); write it elsewhere\n"
+        )
+
+
+def test_a_file_that_the_system_cannot_look_up(service: Service) -> None:
+    done = service.run("upload", "x" * 300)
+    assert done.status == 1
+    assert done.err.endswith("xxx cannot be read (File name too long); check the file\n")
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,14 @@ def test_ids_stay_whole_on_60_columns(service: Service, tmp_path: Path) -> None:
             assert command[0] in ("errors", "sensors") or re.search(rf"\b{file_id}\b", screen.text)
 
 
+def test_a_list_has_whole_ids_and_names_on_40_columns(service: Service) -> None:
+    file_id = service.upload(SAMPLES / "clean.csv")
+    with terminal(service.url, "list", "--limit=1", columns=40) as screen:
+        assert screen.finish() == 0
+        assert f"{file_id}\n  " in screen.text
+        assert "clean.csv" in screen.text
+
+
 def test_a_pipe_gets_a_row_a_line(service: Service, tmp_path: Path) -> None:
     """Through a pipe nothing is folded, so that grep finds it."""
     path = tmp_path / f"{'long-name-' * 20}.csv"
@@ -133,6 +141,7 @@ def test_ctrl_c_in_the_middle_of_an_upload(server: ServerProcess, tmp_path: Path
         screen.expect(r"uploading large\.csv .+ [1-9]\d*\.\d/40\.0 MB")
         screen.type("\x03")
         assert screen.finish() == 130
+        assert f"{path.name} was being sent; `aggsvc list` shows whether it is kept" in screen.text
         assert screen.text.endswith("\naggsvc: interrupted\n")
         assert "Traceback" not in screen.text
     server.signal(signal.SIGCONT)

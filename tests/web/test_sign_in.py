@@ -45,7 +45,7 @@ async def sign_in(page: Page, token: str) -> None:
 async def test_sign_in_upload_reprocess_delete_and_sign_out(
     browser: Browser, guarded: Guarded, script: bool
 ) -> None:
-    """All of it works by the session's cookie, also without JavaScript."""
+    """All of it works by the session's cookie, also without JavaScript, and Swagger UI by it."""
     name = "ada" if script else "bob"
     token = guarded.token(name, Scope.WRITE)
     async with opened(browser, guarded.url, "/ui?status=partial", script=script, refused=1) as page:
@@ -53,6 +53,13 @@ async def test_sign_in_upload_reprocess_delete_and_sign_out(
         await expect(page.get_by_role("alert")).to_contain_text("the token is not known")
         await sign_in(page, token)
         await expect(page).to_have_url(f"{guarded.url}/ui?status=partial")
+
+        if script:
+            await page.goto(f"{guarded.url}/docs")
+            await page.locator("#operations-files-submit_file").get_by_role("button").first.click()
+            await page.locator("input[type=file]").set_input_files(SAMPLES / "clean.csv")
+            await page.get_by_role("button", name="Execute").click()
+            await expect(page.locator(".live-responses-table")).to_contain_text("202")
 
         await page.goto(f"{guarded.url}/ui")
         await page.locator("input[type=file]").first.set_input_files(SAMPLES / "readings.csv")

@@ -14,11 +14,19 @@ onceDrawn(document.getElementById("docs"), {
   "button a[href]": (link) => link.removeAttribute("href"),
 });
 
+// Who is signed in is asked for the token of the page, too.
+function addToken(request) {
+  const token = document.querySelector('meta[name="csrf-token"]').content;
+  if (token) request.headers["X-CSRF-Token"] = token;
+  return request;
+}
+
 SwaggerUIBundle({
   url: "/openapi.json",
   dom_id: "#docs",
   deepLinking: true,
   displayRequestDuration: true,
   tryItOutEnabled: true,
+  requestInterceptor: addToken,
   validatorUrl: null,
 });
