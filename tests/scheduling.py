@@ -11,7 +11,15 @@ from xdist.scheduler import LoadScopeScheduling
 # Tests that share what takes long to start: one worker has all of them.
 TOGETHER = ("tests/web/", "tests/test_containers.py", "tests/test_readme.py")
 # What else takes long, the longest first.
-LONG = ()
+LONG = (
+    "tests/process/test_crashes.py",
+    "tests/test_stateful.py",
+    "tests/mocks/test_power_loss.py",
+    "tests/process/test_shutdown.py",
+    "tests/fuzz/",
+    "tests/engine/test_engine.py",
+    "tests/engine/test_floats.py",
+)
 
 
 def place(nodeid: str) -> int:
