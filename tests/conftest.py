@@ -32,9 +32,8 @@ from aggsvc.service import Service
 from aggsvc.settings import Settings
 from tests.scheduling import Scheduling, place
 
-# What an example takes says nothing where others keep the machine busy. The examples are those of
-# the run before, so that whoever sees a test fail has broken it: HYPOTHESIS_PROFILE=explore looks
-# for others.
+# What an example takes says nothing where others keep the machine busy. The examples are the same
+# each time, so that a test fails by what was changed; HYPOTHESIS_PROFILE=explore looks for others.
 unhurried = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 hypothesis_settings.register_profile("aggsvc", **unhurried, derandomize=True)
 hypothesis_settings.register_profile("explore", **unhurried)

@@ -190,6 +190,18 @@ async def test_reprocess_and_delete_ask_first(
         assert (await site.get("/files"))["items"] == []
 
 
+async def seen_in_process(site: Site, data: bytes) -> tuple[str, str]:
+    """The address of a new file's page, and what it was while the file was processed."""
+    for _ in range(20):
+        path = f"/ui/files/{await site.upload(data, 'long.csv')}"
+        async with site.http.get(site.url + path) as answer:
+            page = await answer.text()
+        if "<progress" in page:
+            return path, page
+        await site.delete(Path(path).name)  # a busy machine was too late
+    raise AssertionError("each was done before it was looked at")
+
+
 async def test_the_page_fills_in_while_the_file_is_processed(
     open_page: OpenPage, site: Site
 ) -> None:
@@ -198,11 +210,7 @@ async def test_the_page_fills_in_while_the_file_is_processed(
     Nor does axe-core find anything wrong with it.
     """
     rows = b"".join(b"s%d,2025-10-01T00:00:%02dZ,%d\n" % (n % 7, n % 60, n) for n in range(99_999))
-    file_id = await site.upload(b"sensor_id,timestamp,value\n" + rows * 6, "long.csv")
-    path = f"/ui/files/{file_id}"
-    async with site.http.get(site.url + path) as answer:
-        first = await answer.text()
-    assert "<progress" in first
+    path, first = await seen_in_process(site, b"sensor_id,timestamp,value\n" + rows * 6)
     async with open_page("/ui", **TO_AXE) as page:
         await page.route(site.url + path, lambda route: route.fulfill(body=first))
         await page.goto(site.url + path)
@@ -225,12 +233,9 @@ async def test_a_page_of_a_file_that_is_deleted_meanwhile_says_so_and_asks_no_mo
     open_page: OpenPage, site: Site
 ) -> None:
     """The browser gets the page as it was at first; the stream and one question find no file."""
-    file_id = await site.upload(HEADER.encode() + b"s,2025-10-01,1,north\n" * 300_000, "long.csv")
-    path = f"/ui/files/{file_id}"
-    async with site.http.get(site.url + path) as answer:
-        first = await answer.text()
-    assert "<progress" in first
-    await site.delete(file_id)
+    rows = b"s,2025-10-01,1,north\n" * 300_000
+    path, first = await seen_in_process(site, HEADER.encode() + rows)
+    await site.delete(Path(path).name)
     async with open_page("/ui", refused=2) as page:
         await page.route(site.url + path, lambda route: route.fulfill(body=first), times=1)
         await page.clock.install()
@@ -248,13 +253,13 @@ async def test_a_page_of_a_file_that_is_deleted_meanwhile_says_so_and_asks_no_mo
 
 
 async def test_a_file_in_process_tells_its_pace() -> None:
-    begun = (datetime.now(UTC) - timedelta(seconds=10)).isoformat()
+    begun = (datetime.now(UTC) - timedelta(seconds=1_000)).isoformat()
     file = FileRecord("1", "a.csv", 1_000_000, "", begun, Status.PROCESSING, begun)
     assert _Pace.of(file) is None
     pace = _Pace.of(replace(file, progress=Progress(250_000, 10_000)))
     assert pace is not None
-    assert pace.bytes_per_second == pytest.approx(25_000, rel=0.05)
-    assert pace.ms_left == pytest.approx(30_000, rel=0.05)
+    assert pace.bytes_per_second == pytest.approx(250, rel=0.05)
+    assert pace.ms_left == pytest.approx(3_000_000, rel=0.05)
 
 
 async def test_a_share_of_bad_rows_is_all_or_none_only_where_it_is() -> None:
