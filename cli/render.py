@@ -49,10 +49,10 @@ def show_record(record: Record) -> None:
     table.add_column(overflow="fold")
     for name, value in _facts(record):
         table.add_row(name, value)
-    out.print(table)
+    _show_table(table)
     if record["errors"]:
         out.print()
-        out.print(_error_table(record["errors"][:SHOWN_ERRORS]))
+        _show_table(_error_table(record["errors"][:SHOWN_ERRORS]))
         _show_rest(record["error_count"] - SHOWN_ERRORS, f"aggsvc errors {record['file_id']}")
 
 
@@ -109,7 +109,7 @@ def show_list(page: Record, again: str) -> None:
             name = safe(record["filename"])
             out.print(f"{record['file_id']}\n  {status_text(record['status'])}  {name}")
     else:
-        out.print(_file_table(page["items"]))
+        _show_table(_file_table(page["items"]))
     _show_more(page, again)
 
 
@@ -152,7 +152,7 @@ def show_sensors(page: Record, again: str) -> None:
     for sensor in page["items"]:
         values = (str(sensor[name]) for name in figures)
         table.add_row(safe(sensor["sensor_id"]), f"{sensor['row_count']:,}", *values)
-    out.print(table)
+    _show_table(table)
     _show_more(page, again)
 
 
@@ -172,7 +172,7 @@ def show_errors(record: Record) -> None:
     if not shown:
         out.print("no bad rows")
         return
-    out.print(_error_table(shown))
+    _show_table(_error_table(shown))
     _show_rest(
         record["error_count"] - len(shown), f"aggsvc errors {record['file_id']} --format csv"
     )
@@ -192,6 +192,16 @@ def _error_table(errors: Iterable[Record]) -> Table:
             safe(error["value"]),
         )
     return table
+
+
+def _show_table(table: Table) -> None:
+    """The table; a pipe gets none of the blanks that fill its lines up."""
+    if out.is_terminal:
+        out.print(table)
+        return
+    with out.capture() as printed:
+        out.print(table)
+    sys.stdout.writelines(f"{line.rstrip()}\n" for line in printed.get().splitlines())
 
 
 def _show_rest(count: int, how: str) -> None:

@@ -90,6 +90,14 @@ class Listing:
             query.get("cursor", ""),
         )
 
+    @property
+    def order(self) -> str:
+        """How the files are sorted, in words."""
+        if self.sort in ("", "-uploaded_at"):
+            return "newest first"
+        column = next(column for column in COLUMNS if column.direction(self.sort) != "none")
+        return f"sorted by {column.title.lower()}, {column.direction(self.sort)}"
+
     def url(self, **changes: Any) -> str:
         """The address of the listing with these changes, from its first page on."""
         query = self.query(**{"cursor": "", **changes})

@@ -65,8 +65,13 @@ AGGSVC = ["env", "--default-signal=INT", sys.executable, "-m", "cli"]
 
 def start(url: str, *arguments: str, **env: str) -> subprocess.Popen[bytes]:
     """Start a command without a terminal."""
+    return launch([*AGGSVC, *arguments], url, **env)
+
+
+def launch(command: list[str], url: str, **env: str) -> subprocess.Popen[bytes]:
+    """Start a program that has the command line's settings."""
     return subprocess.Popen(
-        [*AGGSVC, *arguments],
+        command,
         cwd=ROOT,
         env=environment(url, **env),
         stdin=subprocess.DEVNULL,
@@ -94,6 +99,10 @@ class Service(NamedTuple):
         done = finish(start(self.url, *arguments, **env))
         assert "Traceback" not in done.err, done.err
         return done
+
+    def shell(self, command: str) -> Done:
+        """Run a line of bash in which `aggsvc` is the command line."""
+        return finish(launch(["bash", "-c", command], self.url))
 
     def json(self, *arguments: str) -> Any:
         """The one answer of a command that cannot fail."""

@@ -4,7 +4,6 @@ import asyncio
 import re
 import shlex
 import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from asyncclick.testing import CliRunner
 from cli.client import Client, Record
 from cli.main import cli, upload_all
 from cli.render import progress_bars, show_health
-from tests.cli.conftest import ROOT, SAMPLES, Service, environment, finish, start, wait_until
+from tests.cli.conftest import SAMPLES, Service, finish, start, wait_until
 from tests.process.conftest import ServerProcess
 
 UNKNOWN = "aggsvc: there is no file with the id 'nonesuch'\n"
@@ -238,16 +237,9 @@ def test_no_room_for_the_output(service: Service) -> None:
     """It is told in a sentence, whatever writes it."""
     file_id = service.upload(SAMPLES / "partial.csv")
     for command in ("list", f"errors {file_id} --format=csv", "list --json"):
-        done = subprocess.run(
-            ["bash", "-c", f"aggsvc {command} > /dev/full"],
-            check=False,
-            cwd=ROOT,
-            env=environment(service.url),
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 1
-        assert done.stderr == (
+        done = service.shell(f"aggsvc {command} > /dev/full")
+        assert done.status == 1
+        assert done.err == (
             "aggsvc: the output cannot be written (No space left on device); write it elsewhere\n"
         )
 
@@ -267,16 +259,9 @@ def test_a_reader_that_has_seen_enough(service: Service, tmp_path: Path, command
     path = tmp_path / "bad.csv"
     path.write_text("sensor_id,timestamp,value\na,2025-10-01,1\n" + "a,,1\n" * 20_000)
     command = command.format(id=service.upload(path))
-    done = subprocess.run(
-        ["bash", "-c", f"aggsvc {command}"],
-        check=False,
-        cwd=ROOT,
-        env=environment(service.url),
-        capture_output=True,
-        text=True,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.count("\n") == ("head" in shlex.split(command))
+    done = service.shell(f"aggsvc {command}")
+    assert (done.status, done.err) == (0, "")
+    assert done.out.count("\n") == ("head" in shlex.split(command))
 
 
 def test_health_tells_of_a_part_what_it_is_and_in_a_sentence_what_is_wrong(

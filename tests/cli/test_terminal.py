@@ -123,12 +123,14 @@ def test_a_list_has_whole_ids_and_names_on_40_columns(service: Service) -> None:
 
 
 def test_a_pipe_gets_a_row_a_line(service: Service, tmp_path: Path) -> None:
-    """Through a pipe nothing is folded, so that grep finds it."""
+    """Through a pipe nothing is folded, so that grep finds it, nor filled up with blanks."""
     path = tmp_path / f"{'long-name-' * 20}.csv"
     path.write_bytes((SAMPLES / "clean.csv").read_bytes())
     file_id = service.upload(path)
     rows = [line for line in service.run("list").out.splitlines() if file_id in line]
     assert rows[0].split() == [file_id, path.name, "processed", "200", "0"]
+    shown = [service.run(*command).out for command in (["result", file_id], ["sensors", file_id])]
+    assert all(line == line.rstrip() for out in shown for line in out.splitlines())
 
 
 def test_ctrl_c_in_the_middle_of_an_upload(server: ServerProcess, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from aggsvc.errors import StoreUnavailable
 from aggsvc.keys import SERVICE
 from aggsvc.model import Status
-from aggsvc.service import Service
+from aggsvc.service import FILE_SORTS, Service
 from tests.api.conftest import Client, client, make_client
 from tests.api.helpers import settled, upload
 from tests.conftest import DEADLINE, GOOD_ROW, HEADER, stream
@@ -110,6 +110,32 @@ async def test_the_sample_of_the_empty_page_is_that_of_the_samples(client: Clien
     assert status == 303
     record = await settled(client, where.removeprefix("/ui/files/"))
     assert (record["status"], record["aggregates"]["row_count"]) == ("partial", 5)
+
+
+SORTED = {
+    "uploaded_at": "age, descending",
+    "status": "status, ascending",
+    "-status": "status, descending",
+    "filename": "name, ascending",
+    "-filename": "name, descending",
+    "size_bytes": "size, ascending",
+    "-size_bytes": "size, descending",
+    "error_count": "errors, ascending",
+    "-error_count": "errors, descending",
+    "processing_ms": "duration, ascending",
+    "-processing_ms": "duration, descending",
+}
+
+
+async def test_the_table_says_how_it_is_sorted(client: Client) -> None:
+    """By whatever the service can sort, in the words of the table's heads."""
+    expected = {sort: f"sorted by {said}" for sort, said in SORTED.items()}
+    expected |= {"": "newest first", "-uploaded_at": "newest first"}
+    assert expected.keys() == {"", *FILE_SORTS, *(f"-{name}" for name in FILE_SORTS)}
+    await upload(client, SAMPLE)
+    for sort, said in expected.items():
+        async with client.get("/ui", params={"sort": sort}) as answer:
+            assert f'<caption id="found">Files, {said}</caption>' in await answer.text()
 
 
 @pytest.mark.parametrize(
